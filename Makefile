@@ -1,0 +1,56 @@
+# Two commands do everything on a machine with Python >= 3.11, git and make:
+#   make demo    run the main job        make test    pass everything
+PYTHON ?= $(shell scripts/find-python)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+UV      = $(shell command -v uv 2>/dev/null || echo .tool/bin/uv)
+WORKERS ?= 2
+export PYTHONDONTWRITEBYTECODE ?=
+
+.PHONY: help env demo test check bench bench-peers crash soak format lock clean
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.tool/bin/uv:
+	@command -v uv >/dev/null 2>&1 || scripts/get-uv "$(PYTHON)"
+
+ifeq ($(shell command -v uv 2>/dev/null),)
+$(READY): .tool/bin/uv
+endif
+$(READY): requirements.lock pyproject.toml
+	@scripts/make-env "$(UV)" "$(PYTHON)" "$(VENV)"
+	@touch $(READY)
+
+env: $(READY)  ## make the environment in .venv
+
+demo: $(READY)  ## watch an agent survive kill -9 on real servers
+	@$(BIN)/plumbgraph demo
+
+test: $(READY)  ## run every test (real PostgreSQL and Valkey, no network)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
+
+check: $(READY)  ## lint, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy plumbgraph graphs tests benchmarks
+	$(BIN)/lint-imports --no-logo
+
+bench: $(READY)  ## print every figure beside its peers, write JSON to benchmarks/results
+	$(BIN)/python -m benchmarks $(ARGS)
+
+crash: $(READY)  ## the long crash runs
+	$(BIN)/python -m pytest -n $(WORKERS) -m crash --timeout 3600 -q
+
+soak: $(READY)  ## the long load runs
+	$(BIN)/python -m pytest -n 1 -m soak --timeout 7200 -q
+
+format: $(READY)
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format -q .
+
+lock:  ## resolve requirements.lock anew
+	@scripts/lock "$(UV)"
+
+clean:
+	rm -rf $(VENV) .tool build dist
