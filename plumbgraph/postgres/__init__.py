@@ -1,0 +1,1 @@
+"""PostgreSQL: pools that heal, statements as values, numbered migrations."""

@@ -1,0 +1,289 @@
+"""One database, both colours: a sync pool, and an async pool for each running loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import select
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary
+
+import psycopg
+from psycopg import AsyncConnection, Connection, errors
+from psycopg.rows import tuple_row
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from plumbgraph import plan as plans
+from plumbgraph.errors import SettingsError
+from plumbgraph.postgres import migrate
+from plumbgraph.postgres.faults import faults, target_of
+from plumbgraph.postgres.statement import Batch, Replies, SqlPlan, Statement
+
+__all__ = ["Database", "Statement"]
+
+Result = TypeVar("Result")
+SyncPool = ConnectionPool[Connection[Any]]
+AsyncPool = AsyncConnectionPool[AsyncConnection[Any]]
+Listener = Callable[[str, str], None]
+
+_POOLED_AWAY = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_WAIT_S = 15.0
+
+
+def _alive(connection: Connection[Any] | AsyncConnection[Any]) -> None:
+    """Find a dropped connection without a round trip: an idle socket must not be readable."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        connection.pgconn.consume_input()
+
+
+async def _aalive(connection: AsyncConnection[Any]) -> None:
+    _alive(connection)
+
+
+class Database:
+    """A PostgreSQL database with one schema of ours.
+
+    Does no I/O until first used, and needs no running loop to be made. A dropped connection is
+    noticed before it is used and replaced. Safe through PgBouncer in transaction mode: nothing
+    depends on the session, and where prepared statements turn out not to work they are switched
+    off for good after one retry.
+
+    Args:
+        postgres: URL (both colours), or a pool of psycopg's own (its own colour only).
+        schema: Where our tables live; a plain lower-case identifier.
+        pool_max: Most connections a process and colour (and loop) may hold.
+        auto_setup: Apply missing migrations on first use.
+        on_event: Told `(event name, text)` when something is worked around.
+
+    Raises:
+        SettingsError: The URL or the schema's name cannot be used.
+    """
+
+    def __init__(
+        self,
+        postgres: str | SyncPool | AsyncPool,
+        *,
+        schema: str = "plumbgraph",
+        pool_max: int = 4,
+        auto_setup: bool = True,
+        on_event: Listener | None = None,
+    ) -> None:
+        if not _SCHEMA.fullmatch(schema):
+            raise SettingsError(
+                f"The schema name {schema!r} is not a plain identifier.",
+                hint="Use lower-case letters, digits and underscores, at most 63.",
+            )
+        self.schema = schema
+        self.pool_max = pool_max
+        self._url = postgres if isinstance(postgres, str) else None
+        self._given = None if isinstance(postgres, str) else postgres
+        self.target = target_of(postgres) if isinstance(postgres, str) else "the given pool"
+        self._on_event = on_event
+        self._prepare: int | None = 1
+        self._ready = not auto_setup
+        self._texts: dict[str, str] = {}
+        self._sync: SyncPool | None = None
+        self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncPool] = WeakKeyDictionary()
+        self._pid = os.getpid()
+
+    def run(self, plan: SqlPlan[Result]) -> Result:
+        """Drive a plan, blocking."""
+        return plans.run(plan, self.send)
+
+    async def arun(self, plan: SqlPlan[Result]) -> Result:
+        """Drive a plan, awaiting."""
+        return await plans.arun(plan, self.asend)
+
+    def setup(self) -> None:
+        """Apply missing migrations; idempotent, and safe when many processes race.
+
+        Raises:
+            SchemaMismatch: The schema was made by a newer plumbgraph.
+            AccessDenied: The role may not create what is missing.
+        """
+        plans.run(migrate.setup(self.schema), self._send)
+        self._ready = True
+
+    async def asetup(self) -> None:
+        """Apply missing migrations; see `setup`."""
+        await plans.arun(migrate.setup(self.schema), self._asend)
+        self._ready = True
+
+    def send(self, batch: Batch) -> Replies:
+        """Send one batch: a single statement alone, several as one transaction.
+
+        Returns:
+            For each statement its rows (none where it returns none).
+
+        Raises:
+            StoreUnavailable: The server cannot be reached or has a fault; may be retried.
+            AccessDenied: Login or rights are refused.
+        """
+        if not self._ready:
+            self.setup()
+        return self._send(batch)
+
+    async def asend(self, batch: Batch) -> Replies:
+        """Send one batch; see `send`."""
+        if not self._ready:
+            await self.asetup()
+        return await self._asend(batch)
+
+    def _send(self, batch: Batch) -> Replies:
+        with faults(self.target):
+            try:
+                return self._attempt(batch)
+            except _POOLED_AWAY as error:
+                self._stop_preparing(error)
+                return self._attempt(batch)
+
+    async def _asend(self, batch: Batch) -> Replies:
+        with faults(self.target):
+            try:
+                return await self._aattempt(batch)
+            except _POOLED_AWAY as error:
+                self._stop_preparing(error)
+                return await self._aattempt(batch)
+
+    def _attempt(self, batch: Batch) -> Replies:
+        with self._sync_pool().connection() as connection:
+            connection.prepare_threshold = self._prepare
+            if len(batch) == 1:
+                return [self._execute(connection, batch[0]).fetched()]
+            with connection.pipeline(), connection.transaction():
+                cursors = [self._execute(connection, statement) for statement in batch]
+            return [cursor.fetched() for cursor in cursors]
+
+    async def _aattempt(self, batch: Batch) -> Replies:
+        pool = await self._async_pool()
+        async with pool.connection() as connection:
+            connection.prepare_threshold = self._prepare
+            if len(batch) == 1:
+                return [await (await self._aexecute(connection, batch[0])).afetched()]
+            async with connection.pipeline(), connection.transaction():
+                cursors = [await self._aexecute(connection, statement) for statement in batch]
+            return [await cursor.afetched() for cursor in cursors]
+
+    def _execute(self, connection: Connection[Any], statement: Statement) -> _Cursor:
+        cursor = _Cursor(connection, row_factory=tuple_row)
+        cursor.execute(
+            self._text(statement.sql),
+            statement.params or None,
+            binary=statement.binary,
+            prepare=None if statement.binary else False,
+        )
+        return cursor
+
+    async def _aexecute(
+        self, connection: AsyncConnection[Any], statement: Statement
+    ) -> _AsyncCursor:
+        cursor = _AsyncCursor(connection, row_factory=tuple_row)
+        await cursor.execute(
+            self._text(statement.sql),
+            statement.params or None,
+            binary=statement.binary,
+            prepare=None if statement.binary else False,
+        )
+        return cursor
+
+    def _text(self, sql: str) -> bytes | str:
+        text = self._texts.get(sql)
+        if text is None:
+            text = self._texts[sql] = sql.replace("{schema}", f'"{self.schema}"')
+        return text
+
+    def _stop_preparing(self, error: Exception) -> None:
+        self._prepare = None
+        if self._on_event:
+            self._on_event("postgres.prepare_disabled", str(error))
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "min_size": 0,
+            "max_size": self.pool_max,
+            "timeout": _WAIT_S,
+            "reconnect_timeout": _WAIT_S,
+            "num_workers": 1,
+            "kwargs": {
+                "autocommit": True,
+                "connect_timeout": 10,
+                "application_name": "plumbgraph",
+            },
+        }
+
+    def _sync_pool(self) -> SyncPool:
+        if self._given is not None:
+            pool: SyncPool = self._own(ConnectionPool)
+            return pool
+        if self._pid != os.getpid():
+            self._sync, self._pid = None, os.getpid()
+            self._async = WeakKeyDictionary()
+        if self._sync is None:
+            url = self._url or ""
+            psycopg.connect(url, connect_timeout=10).close()
+            self._sync = ConnectionPool(url, open=False, check=_alive, **self._options())
+            self._sync.open()
+        return self._sync
+
+    async def _async_pool(self) -> AsyncPool:
+        if self._given is not None:
+            given: AsyncPool = self._own(AsyncConnectionPool)
+            return given
+        loop = asyncio.get_running_loop()
+        pool = self._async.get(loop)
+        if pool is None:
+            url = self._url or ""
+            await (await AsyncConnection.connect(url, connect_timeout=10)).close()
+            pool = AsyncConnectionPool(url, open=False, check=_aalive, **self._options())
+            pool = self._async.setdefault(loop, pool)
+            await pool.open()
+        return pool
+
+    def _own(self, kind: type[Any]) -> Any:
+        if isinstance(self._given, kind):
+            return self._given
+        wanted = "async" if kind is AsyncConnectionPool else "sync"
+        raise SettingsError(
+            f"The given {type(self._given).__name__} cannot serve {wanted} calls.",
+            hint="Pass a URL, which serves both colours, or the pool of the other colour.",
+        )
+
+    def close(self) -> None:
+        """Close the sync pool; a pool that was given stays open."""
+        if self._sync is not None:
+            self._sync.close()
+            self._sync = None
+
+    async def aclose(self) -> None:
+        """Close this loop's pool and the sync pool; a pool that was given stays open."""
+        pool = self._async.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool.close()
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class _Cursor(psycopg.Cursor[tuple[Any, ...]]):
+    def fetched(self) -> list[tuple[Any, ...]]:
+        return self.fetchall() if self.description else []
+
+
+class _AsyncCursor(psycopg.AsyncCursor[tuple[Any, ...]]):
+    async def afetched(self) -> list[tuple[Any, ...]]:
+        return await self.fetchall() if self.description else []
