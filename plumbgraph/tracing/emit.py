@@ -1,0 +1,142 @@
+"""Hand an event to every attached sink, stamped with where and when it happened.
+
+`emit` never raises and never waits for a network. Without a sink it returns after two lookups.
+A sink that raises is counted and named once in the stdlib log; the run goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from plumbgraph.clock import SYSTEM
+from plumbgraph.tracing import context
+from plumbgraph.tracing.events import Event
+
+VERSION = 1
+"""Version of the record's envelope, its first key `v`."""
+
+
+class Sink(Protocol):
+    """Somewhere records go. It may drop, but it neither raises nor blocks for long."""
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Take one record; it belongs to all sinks and is not to be changed."""
+
+
+_attached: tuple[Sink, ...] = ()
+_scoped: ContextVar[tuple[Sink, ...]] = ContextVar("plumbgraph_sinks", default=())
+_lock = threading.Lock()
+_faulty: dict[int, int] = {}
+
+
+def attach(sink: Sink) -> None:
+    """Send every event of this process to `sink`, from any thread, until `detach`."""
+    global _attached  # noqa: PLW0603 - the process-wide list of sinks
+    with _lock:
+        if sink not in _attached:
+            _attached = (*_attached, sink)
+
+
+def detach(sink: Sink) -> None:
+    """Stop sending to `sink`; one that is not attached is ignored."""
+    global _attached  # noqa: PLW0603 - the process-wide list of sinks
+    with _lock:
+        _attached = tuple(other for other in _attached if other is not sink)
+
+
+@contextmanager
+def scoped(sinks: Iterable[Sink]) -> Iterator[None]:
+    """Send events to `sinks` too while inside the block, in this context and its children."""
+    token = _scoped.set((*_scoped.get(), *sinks))
+    try:
+        yield
+    finally:
+        _scoped.reset(token)
+
+
+def emit(event: Event) -> None:
+    """Write `event` through to the attached sinks.
+
+    Sinks are those of the process (`attach`), of this context (`trace` as a block) and of the
+    running graph (`trace` among its callbacks), each once.
+    """
+    sinks = _attached + _scoped.get()
+    config = context.running_config()
+    if config is not None:
+        for tracer in context.tracers(config):
+            sinks += tuple(tracer.plumb_sinks)
+    if sinks:
+        deliver(record_of(event, correlation_of(config)), sinks)
+    if event.level >= logging.WARNING or sinks:
+        _log(event)
+
+
+def correlation_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The correlation of `config`, or nothing when it cannot be read."""
+    try:
+        return context.correlation(config)
+    except Exception:  # noqa: BLE001 - a config of an unknown shape must not end the run
+        return {}
+
+
+def record_of(event: Event, correlation: Mapping[str, Any]) -> dict[str, Any]:
+    """The record of an event: envelope, correlation, then the event's own fields."""
+    return {
+        "v": VERSION,
+        "ts": timestamp(SYSTEM.now()),
+        "event": event.name,
+        "level": logging.getLevelName(event.level),
+        "pid": os.getpid(),
+        **correlation,
+        **event.fields(),
+    }
+
+
+def timestamp(seconds: float) -> str:
+    """UTC in ISO 8601 with milliseconds: `2026-01-31T09:30:00.125Z`."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def deliver(record: Mapping[str, Any], sinks: Iterable[Sink]) -> None:
+    """Give `record` to each sink once; a sink that raises is counted, and named the first time."""
+    seen: set[int] = set()
+    for sink in sinks:
+        if id(sink) in seen:
+            continue
+        seen.add(id(sink))
+        try:
+            sink.write(record)
+        except Exception as error:  # noqa: BLE001 - a sink never raises into the run
+            _count_fault(sink, error)
+
+
+def faults() -> int:
+    """How many records a sink of this process failed to take by raising."""
+    return sum(_faulty.values())
+
+
+def _count_fault(sink: Sink, error: Exception) -> None:
+    with _lock:
+        first = id(sink) not in _faulty
+        _faulty[id(sink)] = _faulty.get(id(sink), 0) + 1
+    if first:
+        logging.getLogger("plumbgraph.tracing").warning(
+            "sink %r failed; the run goes on, further failures are only counted",
+            sink,
+            exc_info=error,
+        )
+
+
+def _log(event: Event) -> None:
+    logger = logging.getLogger(f"plumbgraph.{event.name.partition('.')[0]}")
+    if logger.isEnabledFor(event.level):
+        facts = " ".join(f"{key}={value!r}" for key, value in event.fields().items())
+        logger.log(event.level, "%s %s", event.name, facts)

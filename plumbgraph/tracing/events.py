@@ -1,0 +1,48 @@
+"""What happened, as a value: the base of every event, and the events of a run itself.
+
+A domain defines its own events beside its code::
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class SkillLoaded(Event):
+        name = "skill.loaded"
+        skill: str
+        digest: str
+
+    emit(SkillLoaded(skill="pdf", digest="…"))
+
+The first word of the name is the subject; it is also the logger's (`plumbgraph.skill`). Fields
+hold digests and counts rather than content. A field named like a correlation key (`thread_id`,
+`run_id`, `step`, …) takes the place of the stamped one unless it is `None`.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
+from functools import cache
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened once, at one moment, in this process.
+
+    Attributes:
+        name: Dotted name, subject first, past tense last: `memory.superseded`.
+        level: A level of the `logging` module. `WARNING` and above also reach the stdlib
+            logger when no sink is attached.
+    """
+
+    name: ClassVar[str] = "event"
+    level: ClassVar[int] = logging.INFO
+
+    def fields(self) -> dict[str, Any]:
+        """The event's own facts by name, without those that are `None`."""
+        values = ((key, getattr(self, key)) for key in _field_names(type(self)))
+        return {key: value for key, value in values if value is not None}
+
+
+@cache
+def _field_names(cls: type[Event]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclass_fields(cls))
