@@ -260,6 +260,13 @@ class LoopSuspected(PlumbError, RuntimeError):
     default_hint = "See the cycle with `plumbgraph trace THREAD`."
 
 
+class ScriptExhausted(PlumbError, LookupError):
+    """A scripted model was called more often than its script has replies."""
+
+    code = "testing.script_exhausted"
+    default_hint = 'Add replies to the script, or pass on_end="repeat" or "cycle".'
+
+
 class MissingExtra(PlumbError, ImportError):
     """An optional part is not installed (facts: extra)."""
 

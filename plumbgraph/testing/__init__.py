@@ -1,0 +1,42 @@
+"""What a test of an agent needs: a scripted model, conformance kits and a crash harness.
+
+Names load on first use, so importing this package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plumbgraph.testing.script import Call as Call
+    from plumbgraph.testing.script import Fault as Fault
+    from plumbgraph.testing.script import PlannedCall as PlannedCall
+    from plumbgraph.testing.script import Reply as Reply
+    from plumbgraph.testing.script import call as call
+    from plumbgraph.testing.script import tokens as tokens
+    from plumbgraph.testing.scripted import ScriptedChatModel as ScriptedChatModel
+
+_HOMES: dict[str, str] = {
+    "Call": "plumbgraph.testing.script",
+    "Fault": "plumbgraph.testing.script",
+    "PlannedCall": "plumbgraph.testing.script",
+    "Reply": "plumbgraph.testing.script",
+    "ScriptedChatModel": "plumbgraph.testing.scripted",
+    "call": "plumbgraph.testing.script",
+    "tokens": "plumbgraph.testing.script",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - names resolve lazily
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
