@@ -34,12 +34,25 @@ _NOT_NOW = (
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One Redis command: its words, as `Command("HSET", key, "field", value)`."""
+    """One Redis command: its words, as `Command("HSET", key, "field", value)`.
+
+    Attributes:
+        words: The command's name and arguments.
+        near: In a cluster, send a command that has no key to the node that holds this key.
+        everywhere: In a cluster, send it to every primary; the reply is the last node's, or the
+            first refusal.
+    """
 
     words: tuple[Any, ...]
+    near: str | bytes | None
+    everywhere: bool
 
-    def __init__(self, *words: Any) -> None:
+    def __init__(
+        self, *words: Any, near: str | bytes | None = None, everywhere: bool = False
+    ) -> None:
         object.__setattr__(self, "words", words)
+        object.__setattr__(self, "near", near)
+        object.__setattr__(self, "everywhere", everywhere)
 
 
 def target_of(url: str) -> str:
