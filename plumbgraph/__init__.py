@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plumbgraph import errors as errors
-    from plumbgraph import servers as servers
-    from plumbgraph import testing as testing
 
 __version__ = "0.1.0"
 
 _HOMES: dict[str, str] = {}
-_MODULES = ("channels", "errors", "middleware", "nodes", "servers", "testing")
+_MODULES: tuple[str, ...] = ("errors",)
 
 __all__ = ["__version__", *_HOMES, *_MODULES]  # noqa: PLE0604 - names resolve lazily
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 from psycopg import errors
@@ -43,17 +44,18 @@ class Migration:
     sql: str
 
 
-def known() -> list[Migration]:
+@cache
+def known() -> tuple[Migration, ...]:
     """Every migration of this plumbgraph, in order."""
     folder = files("plumbgraph.postgres") / "migrations"
     names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
-    return [
+    return tuple(
         Migration(int(name[:4]), name[5:-4], (folder / name).read_text(encoding="utf-8"))
         for name in names
-    ]
+    )
 
 
-def script(schema: str, migrations: list[Migration] | None = None) -> str:
+def script(schema: str, migrations: tuple[Migration, ...] | None = None) -> str:
     """The SQL that brings a database up to date, as one transaction's text.
 
     It may be run any number of times and by several sessions at once: each step is applied only
@@ -69,7 +71,7 @@ def script(schema: str, migrations: list[Migration] | None = None) -> str:
     return "".join(parts).replace("{schema}", schema)
 
 
-def missing(schema: str) -> SqlPlan[list[Migration] | None]:
+def missing(schema: str) -> SqlPlan[tuple[Migration, ...] | None]:
     """The migrations a database lacks, or None where it has no schema of ours at all.
 
     Raises:
@@ -87,14 +89,14 @@ def missing(schema: str) -> SqlPlan[list[Migration] | None]:
             hint="Upgrade plumbgraph on this machine.",
             schema=schema,
         )
-    return [step for step in known() if step.number not in applied]
+    return tuple(step for step in known() if step.number not in applied)
 
 
-def setup(schema: str) -> SqlPlan[list[Migration]]:
+def setup(schema: str) -> SqlPlan[tuple[Migration, ...]]:
     """Apply what is missing and return it; two round trips at most, one when up to date."""
     lacking = yield from missing(schema)
-    if lacking == []:
-        return []
+    if lacking == ():
+        return ()
     steps = known() if lacking is None else lacking
     yield (Statement(script(schema, steps), binary=False),)
     return steps

@@ -29,16 +29,22 @@ AsyncPool = AsyncConnectionPool[AsyncConnection[Any]]
 Listener = Callable[[str, str], None]
 
 _POOLED_AWAY = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement)
+# The server rolled the batch back, or never began it: repeating it once cannot double anything.
+_REPEATABLE = (*_POOLED_AWAY, errors.AdminShutdown)
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _WAIT_S = 15.0
+_FAREWELL = 4  # reads until end-of-file shows behind the server's last words
 
 
 def _alive(connection: Connection[Any] | AsyncConnection[Any]) -> None:
     """Find a dropped connection without a round trip: an idle socket must not be readable."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
+    for _ in range(_FAREWELL):
+        if not poll.poll(0):
+            return
         connection.pgconn.consume_input()
+    raise psycopg.OperationalError("the server is still talking on an idle connection")
 
 
 async def _aalive(connection: AsyncConnection[Any]) -> None:
@@ -111,6 +117,7 @@ class Database:
 
     async def asetup(self) -> None:
         """Apply missing migrations; see `setup`."""
+        await asyncio.to_thread(migrate.known)
         await plans.arun(migrate.setup(self.schema), self._asend)
         self._ready = True
 
@@ -138,16 +145,16 @@ class Database:
         with faults(self.target):
             try:
                 return self._attempt(batch)
-            except _POOLED_AWAY as error:
-                self._stop_preparing(error)
+            except _REPEATABLE as error:
+                self._learn(error)
                 return self._attempt(batch)
 
     async def _asend(self, batch: Batch) -> Replies:
         with faults(self.target):
             try:
                 return await self._aattempt(batch)
-            except _POOLED_AWAY as error:
-                self._stop_preparing(error)
+            except _REPEATABLE as error:
+                self._learn(error)
                 return await self._aattempt(batch)
 
     def _attempt(self, batch: Batch) -> Replies:
@@ -197,10 +204,11 @@ class Database:
             text = self._texts[sql] = sql.replace("{schema}", f'"{self.schema}"')
         return text
 
-    def _stop_preparing(self, error: Exception) -> None:
-        self._prepare = None
-        if self._on_event:
-            self._on_event("postgres.prepare_disabled", str(error))
+    def _learn(self, error: Exception) -> None:
+        if isinstance(error, _POOLED_AWAY):
+            self._prepare = None
+            if self._on_event:
+                self._on_event("postgres.prepare_disabled", str(error))
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -166,6 +166,8 @@ class Redis:
             "timeout": self._timeout_s,
             "socket_connect_timeout": self._timeout_s,
             "socket_timeout": self._timeout_s,
+            # Looking the library's own version up reads files, which blocks an event loop.
+            "driver_info": None,
         }
 
     def _client(self) -> redis.Redis:

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+from redis.exceptions import ResponseError
+
+from plumbgraph.errors import SettingsError, StoreUnavailable
+from plumbgraph.redis.clients import Command, Redis
+
+
+def test_replies_stand_in_order_and_errors_in_their_place(redis_url: str) -> None:
+    with Redis(redis_url) as server:
+        replies = server.send(
+            (Command("SET", "a", 1), Command("LPUSH", "a", 2), Command("GET", "a"))
+        )
+    assert replies[0] is True
+    assert isinstance(replies[1], ResponseError)
+    assert replies[2] == b"1"
+
+
+async def test_async_speaks_the_same(redis_url: str) -> None:
+    async with Redis(redis_url) as server:
+        assert await server.asend((Command("SET", "a", "x"), Command("GET", "a"))) == [True, b"x"]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_second_loop_and_other_threads(redis_url: str) -> None:
+    with Redis(redis_url, pool_max=3) as server:
+
+        async def ask() -> list[object]:
+            batches = [server.asend((Command("PING"),)) for _ in range(50)]
+            return await asyncio.gather(*batches)
+
+        assert [asyncio.run(ask()) for _ in range(2)] == [[[True]] * 50] * 2
+        with ThreadPoolExecutor(12) as pool:
+            replies = list(pool.map(lambda _: server.send((Command("PING"),)), range(100)))
+        assert replies == [[True]] * 100
+
+
+def test_a_given_client_stays_open(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        with Redis(client) as server:
+            assert server.send((Command("PING"),)) == [True]
+        assert client.ping()
+
+
+async def test_a_given_client_cannot_serve_async(redis_url: str) -> None:
+    server = Redis(redis.Redis.from_url(redis_url))
+    with pytest.raises(SettingsError, match="async"):
+        await server.asend((Command("PING"),))
+
+
+def test_a_function_hands_out_urls(redis_url: str) -> None:
+    with Redis(lambda: redis_url) as server:
+        assert server.send((Command("PING"),)) == [True]
+
+
+def test_nobody_there_names_the_target_without_the_password() -> None:
+    server = Redis("redis://:secret-word@127.0.0.1:1/0", timeout_s=1)
+    with pytest.raises(StoreUnavailable) as caught:
+        server.send((Command("PING"),))
+    assert "127.0.0.1:1" in str(caught.value)
+    assert "secret-word" not in str(caught.value)
+
+
+def test_a_url_must_parse() -> None:
+    with pytest.raises(SettingsError, match="does not parse"):
+        Redis("http://localhost")
