@@ -75,7 +75,7 @@ def print_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _shown(value: object) -> str:
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, float):
         return f"{value:,.3g}" if abs(value) < 100 else f"{value:,.0f}"
     return str(value)
