@@ -1,0 +1,146 @@
+"""The scripted plan of the demo: read each report, write a note about it, then the summary.
+
+The model decides by the messages it is shown alone, as a language model does. So a process
+that resumes a killed run goes on with the next step, whatever that is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
+
+from plumbgraph.testing import PlannedCall, Reply, ScriptedChatModel, call
+
+FOLDER = "documents"
+REPORT = "report.md"
+TASK = f"Read the incident reports in {FOLDER}/, take notes, and write {REPORT}."
+THINKING_S = 0.15
+
+Done = dict[tuple[str, str], str]
+"""Result of each finished tool call, by tool and path."""
+
+
+def model() -> ScriptedChatModel:
+    """The demo's model; each answer takes a moment, so that a kill can fall in between."""
+    return ScriptedChatModel.from_messages(respond, model_name="demo-script")
+
+
+def respond(messages: Sequence[BaseMessage]) -> Reply:
+    """The next step of the plan, given what was done since the last word of the user."""
+    done = finished(messages)
+    listing = done.get(("list_files", FOLDER))
+    if listing is None:
+        return _step("First I look at what there is.", call("list_files", path=FOLDER))
+    documents = [line.split("\t")[0] for line in listing.splitlines() if ".md\t" in line]
+    if not documents:
+        return Reply(text=_excuse(), latency_s=THINKING_S)
+    for number, document in enumerate(documents, 1):
+        if ("read_file", document) not in done:
+            return _step(f"Report {number} of {len(documents)}.", call("read_file", path=document))
+        if ("write_file", note_path(document)) not in done:
+            note = note_of(done["read_file", document])
+            return _step(*_take_note(document, note, documents[number : number + 1]))
+    reports = [done["read_file", document] for document in documents]
+    if ("write_file", REPORT) not in done:
+        written = call("write_file", path=REPORT, content=summary_of(reports))
+        return _step("All notes are taken. Now the summary.", written)
+    text = f"I read {len(reports)} reports, took a note of each, and wrote {REPORT}."
+    return Reply(text=text, latency_s=THINKING_S)
+
+
+def finished(messages: Sequence[BaseMessage]) -> Done:
+    """What the tools answered since the user spoke last, without the errors."""
+    asked: dict[str, tuple[str, str]] = {}
+    done: Done = {}
+    for message in messages:
+        if isinstance(message, HumanMessage):
+            done = {}
+        elif isinstance(message, AIMessage):
+            for made in message.tool_calls:
+                asked[made["id"] or ""] = made["name"], made["args"].get("path", "")
+        elif isinstance(message, ToolMessage) and message.status == "success":
+            done[asked.get(message.tool_call_id, ("", ""))] = message.text
+    return done
+
+
+def note_path(document: str) -> str:
+    """Where the note about a document goes."""
+    return f"notes/{PurePosixPath(document).name}"
+
+
+def note_of(report: str) -> str:
+    """The note about one report: its facts, and the first sentence of cause and fix."""
+    facts = "; ".join(f"{name} {_fact(report, name)}" for name in ("Date", "Severity", "Duration"))
+    lines = [f"# {_title(report)}", "", f"{facts}."]
+    for part in ("Cause", "Fix"):
+        lines += ["", f"{part}: {_first_sentence(_section(report, part))}"]
+    return "\n".join(lines) + "\n"
+
+
+def summary_of(reports: Sequence[str]) -> str:
+    """The summary over all reports: a table, and what was promised."""
+    rows = [
+        f"| {_fact(report, 'Date')} | {_fact(report, 'Severity')} | {_title(report)} |"
+        for report in reports
+    ]
+    promises = [line for report in reports for line in _promises(report)]
+    return "\n".join(
+        [
+            "# Incidents of the year",
+            "",
+            "| date | severity | what happened |",
+            "|---|---|---|",
+            *rows,
+            "",
+            f"## What we promised ({len(promises)})",
+            "",
+            *promises,
+            "",
+        ]
+    )
+
+
+def _take_note(
+    document: str, note: str, following: Sequence[str]
+) -> tuple[str, *tuple[PlannedCall, ...]]:
+    calls = [call("write_file", path=note_path(document), content=note)]
+    calls += [call("read_file", path=each) for each in following]
+    return f"A note about {PurePosixPath(document).stem}.", *calls
+
+
+def _step(text: str, *calls: PlannedCall) -> Reply:
+    return Reply(text=text, tool_calls=calls, latency_s=THINKING_S)
+
+
+def _excuse() -> str:
+    return (
+        "I am a script, not a language model: I only summarize the incident reports of the "
+        f"demo, and there are none in {FOLDER}/. Set PLUMBGRAPH_MODEL to provider:name, for "
+        "example openai:gpt-5.5, to talk to a real one."
+    )
+
+
+def _title(report: str) -> str:
+    return report.splitlines()[0].removeprefix("# ")
+
+
+def _fact(report: str, name: str) -> str:
+    found = re.search(rf"^- {name}: (.+)$", report, re.MULTILINE)
+    return found[1] if found else "unknown"
+
+
+def _section(report: str, name: str) -> str:
+    found = re.search(rf"^## {name}\n+(.*?)(?=^## |\Z)", report, re.MULTILINE | re.DOTALL)
+    return " ".join(found[1].split()) if found else "not said"
+
+
+def _promises(report: str) -> list[str]:
+    found = re.search(r"^## Follow-up\n+(.*)\Z", report, re.MULTILINE | re.DOTALL)
+    return found[1].strip().splitlines() if found else []
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]

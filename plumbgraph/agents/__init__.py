@@ -1,0 +1,38 @@
+"""Agents out of the parts: prebuilt nodes, whole agents, and the servers they run on.
+
+Names load on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plumbgraph.agents.create import build_agent as build_agent
+    from plumbgraph.agents.create import create_agent as create_agent
+    from plumbgraph.agents.files import file_tools as file_tools
+    from plumbgraph.agents.models import resolve_model as resolve_model
+    from plumbgraph.agents.node import Node as Node
+
+_HOMES: dict[str, str] = {
+    "Node": "plumbgraph.agents.node",
+    "build_agent": "plumbgraph.agents.create",
+    "create_agent": "plumbgraph.agents.create",
+    "file_tools": "plumbgraph.agents.files",
+    "resolve_model": "plumbgraph.agents.models",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605 - names resolve lazily
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
