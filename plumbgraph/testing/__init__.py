@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from plumbgraph.testing.script import Fault as Fault
     from plumbgraph.testing.script import PlannedCall as PlannedCall
     from plumbgraph.testing.script import Reply as Reply
+    from plumbgraph.testing.script import ScriptItem as ScriptItem
     from plumbgraph.testing.script import call as call
     from plumbgraph.testing.script import tokens as tokens
     from plumbgraph.testing.scripted import ScriptedChatModel as ScriptedChatModel
@@ -22,6 +23,7 @@ _HOMES: dict[str, str] = {
     "Fault": "plumbgraph.testing.script",
     "PlannedCall": "plumbgraph.testing.script",
     "Reply": "plumbgraph.testing.script",
+    "ScriptItem": "plumbgraph.testing.script",
     "ScriptedChatModel": "plumbgraph.testing.scripted",
     "call": "plumbgraph.testing.script",
     "tokens": "plumbgraph.testing.script",
