@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from plumbgraph.tracing.handler import Trace as Trace
     from plumbgraph.tracing.handler import trace as trace
     from plumbgraph.tracing.jsonl import JsonLog as JsonLog
-    from plumbgraph.tracing.jsonl import read_log as read_log
+    from plumbgraph.tracing.reader import read_log as read_log
 
-_HOMES = {"JsonLog": "jsonl", "Trace": "handler", "read_log": "jsonl", "trace": "handler"}
+_HOMES = {"JsonLog": "jsonl", "Trace": "handler", "read_log": "reader", "trace": "handler"}
 
 __all__ = ["Event", "Sink", "attach", "detach", "emit", *_HOMES]  # noqa: PLE0604 - lazy names
 

@@ -7,25 +7,24 @@ graph, or in a process without langchain, pays a dictionary lookup.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 KEYS = ("thread_id", "run_id", "step", "node", "checkpoint_ns", "checkpoint_id", "attempt")
 """The correlation keys, in the order in which a line shows them."""
 
-RUN: ContextVar[Mapping[str, Any] | None] = ContextVar("plumbgraph_run", default=None)
-"""Thread and run of the traced graph whose frames this code was called from."""
+
+class RunScope(NamedTuple):
+    """The traced run whose frames code was called from: a node's, or the graph's own."""
+
+    thread_id: str | None
+    run_id: str
+    sinks: tuple[Any, ...]
 
 
-@runtime_checkable
-class TracesRuns(Protocol):
-    """A callback handler that knows the root run of the runs it has seen, and has sinks."""
-
-    plumb_sinks: tuple[Any, ...]
-
-    def root_of(self, run_id: Any) -> str | None:
-        """The id of the root run above `run_id`, if it was seen to start."""
+RUN: ContextVar[RunScope | None] = ContextVar("plumbgraph_run", default=None)
+"""Set by the handler of `trace` at the start of a root run, for code outside of nodes."""
 
 
 def running_config() -> Mapping[str, Any] | None:
@@ -35,30 +34,26 @@ def running_config() -> Mapping[str, Any] | None:
     return variable.get() if variable is not None else None
 
 
-def tracers(config: Mapping[str, Any] | None) -> Iterator[TracesRuns]:
-    """The tracing handlers attached to a config."""
+def tracers(config: Mapping[str, Any] | None) -> list[Any]:
+    """The handlers of `trace` attached to a config: those with `plumb_sinks` and `root_of`."""
     callbacks = config.get("callbacks") if config else None
-    for handler in getattr(callbacks, "handlers", None) or (
-        callbacks if isinstance(callbacks, list) else ()
-    ):
-        if isinstance(handler, TracesRuns):
-            yield handler
+    handlers = callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
+    return [handler for handler in handlers if hasattr(handler, "plumb_sinks")]
 
 
 def correlation(config: Mapping[str, Any] | None) -> dict[str, Any]:
     """The correlation of code under `config`; absent keys are left out."""
-    found = dict(RUN.get() or ())
-    if not config:
-        return found
-    found.update(from_metadata(config.get("metadata") or {}))
-    configurable = config.get("configurable") or {}
-    found.setdefault("thread_id", configurable.get("thread_id"))
-    found.update(_from_runtime())
-    run_id = getattr(config.get("callbacks"), "parent_run_id", None)
-    for tracer in tracers(config):
-        root = tracer.root_of(run_id)
-        if root is not None:
-            found["run_id"] = root
+    scope = RUN.get()
+    found: dict[str, Any] = {}
+    if scope is not None:
+        found.update(thread_id=scope.thread_id, run_id=scope.run_id)
+    if config:
+        found.update(from_metadata(config.get("metadata") or {}))
+        found.setdefault("thread_id", (config.get("configurable") or {}).get("thread_id"))
+        found.update(_from_runtime())
+        run_id = getattr(config.get("callbacks"), "parent_run_id", None)
+        roots = [tracer.root_of(run_id) for tracer in tracers(config)]
+        found.update(run_id=next(filter(None, roots), found.get("run_id")))
     return {key: found[key] for key in KEYS if found.get(key) is not None}
 
 

@@ -67,14 +67,24 @@ def emit(event: Event) -> None:
     Sinks are those of the process (`attach`), of this context (`trace` as a block) and of the
     running graph (`trace` among its callbacks), each once.
     """
-    sinks = _attached + _scoped.get()
     config = context.running_config()
+    sinks = _attached + _scoped.get()
+    run = context.RUN.get()
+    if run is not None:
+        sinks += run.sinks
     if config is not None:
         for tracer in context.tracers(config):
             sinks += tuple(tracer.plumb_sinks)
     if sinks:
         deliver(record_of(event, correlation_of(config)), sinks)
-    if event.level >= logging.WARNING or sinks:
+    if sinks or event.level >= logging.WARNING:
+        _log(event)
+
+
+def write(event: Event, sinks: Iterable[Sink]) -> None:
+    """Write an event that knows its own place to `sinks` and to those of the process."""
+    deliver(record_of(event, {}), (*_attached, *_scoped.get(), *sinks))
+    if logging.getLogger("plumbgraph").hasHandlers():
         _log(event)
 
 

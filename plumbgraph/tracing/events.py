@@ -18,10 +18,15 @@ hold digests and counts rather than content. A field named like a correlation ke
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
+from dataclasses import field as dataclass_field
 from dataclasses import fields as dataclass_fields
-from functools import cache
 from typing import Any, ClassVar
+
+
+def otel(name: str, *, default: Any = MISSING) -> Any:
+    """A field of an event that stands under `name`, an OpenTelemetry one, in records."""
+    return dataclass_field(default=default, metadata={"otel": name})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +43,17 @@ class Event:
     level: ClassVar[int] = logging.INFO
 
     def fields(self) -> dict[str, Any]:
-        """The event's own facts by name, without those that are `None`."""
-        values = ((key, getattr(self, key)) for key in _field_names(type(self)))
+        """The event's own facts by the name they have in records, without those that are `None`."""
+        values = ((key, getattr(self, attribute)) for attribute, key in _keys(type(self)))
         return {key: value for key, value in values if value is not None}
 
 
-@cache
-def _field_names(cls: type[Event]) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclass_fields(cls))
+_known: dict[type, tuple[tuple[str, str], ...]] = {}
+
+
+def _keys(cls: type[Event]) -> tuple[tuple[str, str], ...]:
+    """Attribute and record key of each field; looked up once a class."""
+    if cls not in _known:
+        every = dataclass_fields(cls)
+        _known[cls] = tuple((each.name, each.metadata.get("otel", each.name)) for each in every)
+    return _known[cls]

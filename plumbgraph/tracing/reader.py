@@ -1,0 +1,99 @@
+"""Read event logs back: whole or while they grow, torn lines and newer versions included."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from plumbgraph.tracing.emit import VERSION
+
+_CHUNK = 256 * 1024
+_START = b'{"v":'
+
+
+class LogReader:
+    """The records of one log file, from where the last `read` ended.
+
+    Attributes:
+        torn: Pieces that were no record: a line cut by a full disk or a crash.
+        newer: Records of an envelope version above the one this plumbgraph writes; they are
+            handed out as they are.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.torn = 0
+        self.newer = 0
+        self._offset = 0
+        self._rest = b""
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """Records of the lines that are complete now; a line still being written waits."""
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            while chunk := file.read(_CHUNK):
+                self._offset += len(chunk)
+                *lines, self._rest = (self._rest + chunk).split(b"\n")
+                for line in lines:
+                    yield from self._records(line)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the file ends in the middle of a line, as after a crash."""
+        return bool(self._rest)
+
+    def _records(self, line: bytes) -> Iterator[dict[str, Any]]:
+        if not line.strip():
+            return
+        record = _parse(line)
+        if record is None:
+            # Another process may have appended behind a line that a full disk cut off.
+            self.torn += 1
+            start = line.rfind(_START, 1)
+            record = _parse(line[start:]) if start > 0 else None
+        if record is None:
+            return
+        version = record.get("v")
+        if isinstance(version, int) and version > VERSION:
+            self.newer += 1
+        yield record
+
+
+def read_log(
+    path: str | os.PathLike[str], *, thread_id: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """The records of a log with its rotated files, oldest file first.
+
+    Args:
+        path: The log file as given to `JsonLog`.
+        thread_id: Only the records of this thread.
+
+    Raises:
+        FileNotFoundError: Neither the file nor a rotated one exists.
+    """
+    newest = Path(path)
+    files = [*reversed(_rotated(newest)), *([newest] if newest.exists() else [])]
+    if not files:
+        raise FileNotFoundError(f"no event log at {str(newest)!r}")
+    for file in files:
+        for record in LogReader(file).read():
+            if thread_id is None or record.get("thread_id") == thread_id:
+                yield record
+
+
+def _rotated(path: Path) -> list[Path]:
+    found: list[Path] = []
+    while (older := path.with_name(f"{path.name}.{len(found) + 1}")).exists():
+        found.append(older)
+    return found
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
