@@ -162,6 +162,20 @@ class WorkspaceQuota(PlumbError, RuntimeError):
     default_hint = "Delete or exclude files, or raise the quota."
 
 
+class WorkspaceUnwritable(PlumbError, PermissionError):
+    """The folder cannot be read or written as needed (facts: path)."""
+
+    code = "workspace.unwritable"
+    default_hint = "Check the owner and mode of the named path; nothing recorded was lost."
+
+
+class WorkspaceChanging(PlumbError, RuntimeError):
+    """A file kept changing while it was read (facts: path)."""
+
+    code = "workspace.changing"
+    default_hint = "Stop the process that writes it before the node returns, or exclude the file."
+
+
 class BlobMissing(PlumbError, LookupError):
     """Content named by a digest is not in the store."""
 
@@ -244,6 +258,13 @@ class NotReplicated(PlumbError, ConnectionError):
 
     code = "memory.not_replicated"
     default_hint = "Check the replicas; repeat the write under its idempotency_key."
+
+
+class MemoryInvalid(PlumbError, ValueError):
+    """A value, time or option that memory cannot store exactly."""
+
+    code = "memory.invalid"
+    default_hint = "Correct the named argument; nothing was written."
 
 
 class MemoryExpired(PlumbError, LookupError):

@@ -1,0 +1,26 @@
+"""Memory: versioned facts that expire, supersede and can be asked as of any moment."""
+
+from plumbgraph.memory.keys import Namespace
+from plumbgraph.memory.ops import Delete, Get, History, Put
+from plumbgraph.memory.records import (
+    Marks,
+    MemoryItem,
+    MemorySearchItem,
+    Provenance,
+    Version,
+)
+from plumbgraph.memory.store import MemoryStore
+
+__all__ = [
+    "Delete",
+    "Get",
+    "History",
+    "Marks",
+    "MemoryItem",
+    "MemorySearchItem",
+    "MemoryStore",
+    "Namespace",
+    "Provenance",
+    "Put",
+    "Version",
+]

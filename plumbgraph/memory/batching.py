@@ -1,0 +1,121 @@
+"""From LangGraph's operations, and ours, to the plans that carry them out in one round trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
+
+from plumbgraph.errors import MemoryInvalid
+from plumbgraph.memory import plans
+from plumbgraph.memory.keys import Namespace, check_key, check_namespace
+from plumbgraph.memory.ops import Delete, Get, History, Put
+from plumbgraph.memory.records import Marks, Provenance
+from plumbgraph.memory.terms import Terms, together
+from plumbgraph.redis.clients import RedisPlan
+
+Planner: TypeAlias = Callable[[Any], RedisPlan[Any]]
+
+
+def native(op: Any, provenance: Callable[[], Provenance]) -> Any:
+    """The operation with LangGraph's puts turned into ours; everything is checked."""
+    if isinstance(op, PutOp):
+        check_namespace(op.namespace)
+        check_key(op.key)
+        if op.value is None:
+            return Delete(namespace=op.namespace, key=op.key, provenance=provenance())
+        return Put(
+            namespace=op.namespace,
+            key=op.key,
+            value=op.value,
+            ttl=op.ttl,
+            marks=Marks(index=tuple(op.index) if isinstance(op.index, list) else op.index),
+            provenance=provenance(),
+        )
+    if isinstance(op, SearchOp):
+        check_namespace(tuple(op.namespace_prefix), empty=True)
+        _check_page(op.limit, op.offset)
+    elif isinstance(op, ListNamespacesOp):
+        for condition in op.match_conditions or ():
+            check_namespace(tuple(condition.path), empty=True)
+        _check_page(op.limit, op.offset)
+    else:
+        check_namespace(op.namespace, root=isinstance(op, Put))
+        check_key(op.key)
+    return op
+
+
+def _check_page(limit: int, offset: int) -> None:
+    if limit < 0 or offset < 0:
+        raise MemoryInvalid(f"limit={limit} and offset={offset} must not be negative.")
+
+
+def silent(op: Any, result: Any) -> Any:
+    """The result as LangGraph's contract wants it: nothing for its own puts."""
+    return None if isinstance(op, PutOp) else result
+
+
+def carried(
+    terms: Terms, ops: Sequence[Any], search: Callable[[SearchOp], RedisPlan[Any]]
+) -> RedisPlan[list[Any]]:
+    """Carry out operations together: reads see what was there before the writes.
+
+    One round trip for gets and puts, and each step of the others joins it. A failed operation
+    leaves its error in its place and does not stop the others.
+    """
+    results: list[Any] = [None] * len(ops)
+    jobs: list[tuple[list[int], RedisPlan[Any]]] = []
+    for group in _groups_of_gets(terms, ops):
+        first = ops[group[0]]
+        wanted = [(ops[i].namespace, ops[i].key) for i in group]
+        jobs.append((group, plans.gets(terms, wanted, refresh=first.refresh_ttl)))
+    ordered = sorted(range(len(ops)), key=lambda i: isinstance(ops[i], Put | Delete))
+    jobs += [
+        ([i], plan_of(terms, ops[i], search)) for i in ordered if not isinstance(ops[i], GetOp)
+    ]
+    outcomes = yield from together([plan for _, plan in jobs])
+    for (places, _), outcome in zip(jobs, outcomes, strict=True):
+        many = isinstance(ops[places[0]], GetOp) and isinstance(outcome, list)
+        for place, result in zip(places, outcome if many else [outcome] * len(places), strict=True):
+            results[place] = result
+    return results
+
+
+def _groups_of_gets(terms: Terms, ops: Iterable[Any]) -> list[list[int]]:
+    groups: dict[tuple[str, bool], list[int]] = {}
+    for i, op in enumerate(ops):
+        if isinstance(op, GetOp):
+            groups.setdefault((terms.shard(op.namespace).tag, op.refresh_ttl), []).append(i)
+    return list(groups.values())
+
+
+def plan_of(terms: Terms, op: Any, search: Callable[[SearchOp], RedisPlan[Any]]) -> RedisPlan[Any]:
+    """The plan of one operation that is no plain get.
+
+    Raises:
+        MemoryInvalid: No operation this store knows.
+    """
+    if isinstance(op, SearchOp):
+        return search(op)
+    planner = _PLANNERS.get(type(op))
+    if planner is None:
+        raise MemoryInvalid(f"{type(op).__name__} is no operation of this store.")
+    return planner(terms, op)
+
+
+def one_get(terms: Terms, op: GetOp) -> RedisPlan[Any]:
+    """The plan of a single plain get."""
+    wanted: list[tuple[Namespace, str]] = [(op.namespace, op.key)]
+    found = yield from plans.gets(terms, wanted, refresh=op.refresh_ttl)
+    return found[0]
+
+
+_PLANNERS: dict[type, Callable[[Terms, Any], RedisPlan[Any]]] = {
+    Put: plans.put,
+    Delete: plans.delete,
+    Get: plans.get,
+    History: plans.history,
+    ListNamespacesOp: plans.list_namespaces,
+    GetOp: one_get,
+}

@@ -1,0 +1,379 @@
+"""The core of the store: LangGraph's `BaseStore` on Redis, with versions and conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Literal, Self, TypeAlias, TypeVar, Unpack
+
+import redis as redis_py
+from langgraph.store.base import (
+    NOT_PROVIDED,
+    BaseStore,
+    GetOp,
+    NotProvided,
+    Op,
+    Result,
+    SearchOp,
+    TTLConfig,
+)
+
+from plumbgraph.errors import MemoryInvalid
+from plumbgraph.memory import batching, origin, plans
+from plumbgraph.memory.keys import Layout, Namespace, ShardBy, check_tenant
+from plumbgraph.memory.ops import Delete, Get, History, Put
+from plumbgraph.memory.options import OF_PUT, PutOptions, StoreOptions, marked
+from plumbgraph.memory.records import MemoryItem, Moment, Version
+from plumbgraph.memory.terms import Terms
+from plumbgraph.memory.timetravel import Change, difference
+from plumbgraph.redis.clients import Redis, RedisPlan
+from plumbgraph.redis.library import library
+
+Outcome = TypeVar("Outcome")
+Server: TypeAlias = str | redis_py.Redis | Callable[[], str] | Redis
+"""URL, client, or a function that returns a URL."""
+
+
+class CoreStore(BaseStore):
+    """A `BaseStore` whose items have versions; see `MemoryStore`, which is what you want."""
+
+    supports_ttl = True
+
+    def __init__(
+        self,
+        redis: Server,
+        *,
+        tenant: origin.Tenant = "default",
+        shard_by: ShardBy = "tenant",
+        ttl: TTLConfig | None = None,
+        history: int = 20,
+        history_age_s: float = 90 * 86_400,
+        feed: int = 10_000,
+        max_value_bytes: int = 1_000_000,
+        prefix: str = "plumb",
+    ) -> None:
+        if isinstance(tenant, str):
+            check_tenant(tenant)
+        if history < 0 or feed < 0 or history_age_s <= 0 or max_value_bytes <= 0:
+            raise MemoryInvalid(
+                "history and feed must not be negative, history_age_s and max_value_bytes must "
+                "be positive."
+            )
+        if shard_by not in {"tenant", "namespace_root"}:
+            raise MemoryInvalid(f"shard_by={shard_by!r} is neither tenant nor namespace_root.")
+        self._redis = redis if isinstance(redis, Redis) else Redis(redis)
+        self._tenant = tenant
+        self.ttl_config = ttl
+        self._base = Terms(
+            layout=Layout("", shard_by, prefix),
+            library=library("memory"),
+            keep=history,
+            age_ms=round(history_age_s * 1000),
+            feed=feed,
+            max_value_bytes=max_value_bytes,
+        )
+        self._known: dict[str, Terms] = {}
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, **options: Unpack[StoreOptions]) -> Self:
+        """A store on this URL, to be used with `with` or `async with`, or just so."""
+        return cls(conn_string, **options)
+
+    def setup(self) -> None:
+        """Load the Lua library now rather than on first use."""
+        self._redis.run(self._base.library.load())
+
+    async def asetup(self) -> None:
+        """Load the Lua library now; see `setup`."""
+        await self._redis.arun(self._base.library.load())
+
+    @property
+    def terms(self) -> Terms:
+        """The terms of the tenant whose code is running."""
+        tenant = origin.tenant_of(self._tenant)
+        if tenant not in self._known:
+            layout = replace(self._base.layout, tenant=tenant)
+            self._known[tenant] = replace(self._base, layout=layout)
+        return self._known[tenant]
+
+    def _run(self, plan: RedisPlan[Outcome]) -> Outcome:
+        return self._redis.run(plan)
+
+    async def _arun(self, plan: RedisPlan[Outcome]) -> Outcome:
+        return await self._redis.arun(plan)
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Carry out operations together, LangGraph's and this package's, in as few round trips.
+
+        Reads see what was there before the writes of the same batch. Every operation is carried
+        out; the first failure is then raised.
+        """
+        return self._run(self._batch(list(ops)))
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Carry out operations together; see `batch`."""
+        return await self._arun(self._batch(list(ops)))
+
+    def _batch(self, ops: list[Any]) -> RedisPlan[list[Any]]:
+        checked = [batching.native(op, origin.provenance) for op in ops]
+        terms = self.terms
+        if len(checked) == 1:
+            only = yield from batching.plan_of(terms, checked[0], self._search)
+            return [batching.silent(ops[0], only)]
+        results = yield from batching.carried(terms, checked, self._search)
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        return [batching.silent(op, result) for op, result in zip(ops, results, strict=True)]
+
+    def _search(self, op: SearchOp) -> RedisPlan[Any]:
+        return plans.search(self.terms, op)
+
+    def put(  # type: ignore[override]  # LangGraph's own returns nothing
+        self,
+        namespace: Namespace,
+        key: str,
+        value: Mapping[str, Any],
+        index: Literal[False] | list[str] | None = None,
+        *,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+        **options: Unpack[PutOptions],
+    ) -> int:
+        """The version just written.
+
+        The earlier version stays in the history. Provenance comes from the running LangGraph
+        config. Without `if_version` the last write wins; with it, a lost race is an error. With
+        `idempotency_key` the call may be repeated and is, when the reply was lost.
+
+        Args:
+            namespace: Labels, the first not `langgraph`.
+            key: Name within the namespace.
+            value: JSON object.
+            index: Fields to search by, `False` for none; by default every text in the value.
+            ttl: Minutes to live after the last access.
+            **options: See `Put` (conditions and validity) and `Marks`.
+
+        Raises:
+            VersionConflict: `if_version` is not the version found.
+            MemoryInvalid: The value or an option cannot be stored exactly; nothing was written.
+            StoreUnavailable: The server cannot be reached or refuses writes.
+        """
+        return self._run(self._put(namespace, key, value, index, ttl, options))
+
+    async def aput(  # type: ignore[override]  # LangGraph's own returns nothing
+        self,
+        namespace: Namespace,
+        key: str,
+        value: Mapping[str, Any],
+        index: Literal[False] | list[str] | None = None,
+        *,
+        ttl: float | NotProvided | None = NOT_PROVIDED,
+        **options: Unpack[PutOptions],
+    ) -> int:
+        """The version just written; see `put`."""
+        return await self._arun(self._put(namespace, key, value, index, ttl, options))
+
+    def _put(
+        self,
+        namespace: Namespace,
+        key: str,
+        value: Mapping[str, Any],
+        index: Literal[False] | list[str] | None,
+        ttl: float | NotProvided | None,
+        options: PutOptions,
+    ) -> RedisPlan[int]:
+        known: dict[str, Any] = {k: options[k] for k in OF_PUT if k in options}  # type: ignore[literal-required]  # the names are the TypedDict's own
+        marks = {k: v for k, v in options.items() if k not in {*OF_PUT, "source"}}
+        fields = tuple(index) if isinstance(index, list) else index
+        op = Put(
+            namespace=namespace,
+            key=key,
+            value=value,
+            ttl=self._ttl(ttl),
+            marks=marked(index=fields, **marks),
+            provenance=origin.provenance(options.get("source")),
+            **known,
+        )
+        batching.native(op, origin.provenance)
+        return plans.put(self.terms, op)
+
+    def _ttl(self, ttl: float | NotProvided | None) -> float | None:
+        if isinstance(ttl, NotProvided):
+            return (self.ttl_config or {}).get("default_ttl")
+        return ttl
+
+    def get(
+        self,
+        namespace: Namespace,
+        key: str,
+        *,
+        refresh_ttl: bool | None = None,
+        as_of: Moment | None = None,
+        valid_at: Moment | None = None,
+    ) -> MemoryItem | None:
+        """The item, or `None`; by default as it is now.
+
+        Args:
+            namespace: Labels.
+            key: Name within the namespace.
+            refresh_ttl: Start its time to live anew.
+            as_of: A version number (an `int`), or a moment (a datetime, or a `float` of epoch
+                seconds): what the store knew then.
+            valid_at: A moment: what was true then, as known now or `as_of`.
+        """
+        return self._run(
+            self._get(namespace, key, refresh_ttl=refresh_ttl, as_of=as_of, valid_at=valid_at)
+        )
+
+    async def aget(
+        self,
+        namespace: Namespace,
+        key: str,
+        *,
+        refresh_ttl: bool | None = None,
+        as_of: Moment | None = None,
+        valid_at: Moment | None = None,
+    ) -> MemoryItem | None:
+        """The item, or `None`; see `get`."""
+        return await self._arun(
+            self._get(namespace, key, refresh_ttl=refresh_ttl, as_of=as_of, valid_at=valid_at)
+        )
+
+    def _get(
+        self,
+        namespace: Namespace,
+        key: str,
+        *,
+        refresh_ttl: bool | None,
+        as_of: Moment | None,
+        valid_at: Moment | None,
+    ) -> RedisPlan[MemoryItem | None]:
+        op: Any
+        if as_of is None and valid_at is None:
+            default = (self.ttl_config or {}).get("refresh_on_read", True)
+            op = GetOp(namespace, key, default if refresh_ttl is None else refresh_ttl)
+        else:
+            op = Get(namespace=namespace, key=key, as_of=as_of, valid_at=valid_at)
+        return batching.plan_of(self.terms, batching.native(op, origin.provenance), self._search)
+
+    def delete(
+        self,
+        namespace: Namespace,
+        key: str,
+        *,
+        if_version: int | None = None,
+        idempotency_key: str = "",
+    ) -> None:
+        """Delete the item; its history stays readable until its age ends. See `erase`.
+
+        Raises:
+            VersionConflict: `if_version` is not the version found.
+        """
+        self._run(self._delete(namespace, key, if_version, idempotency_key))
+
+    async def adelete(
+        self,
+        namespace: Namespace,
+        key: str,
+        *,
+        if_version: int | None = None,
+        idempotency_key: str = "",
+    ) -> None:
+        """Delete the item; see `delete`."""
+        await self._arun(self._delete(namespace, key, if_version, idempotency_key))
+
+    def _delete(
+        self, namespace: Namespace, key: str, if_version: int | None, idempotency_key: str
+    ) -> RedisPlan[bool]:
+        op = Delete(
+            namespace=namespace,
+            key=key,
+            if_version=if_version,
+            idempotency_key=idempotency_key,
+            provenance=origin.provenance(),
+        )
+        batching.native(op, origin.provenance)
+        return plans.delete(self.terms, op)
+
+    def history(self, namespace: Namespace, key: str) -> list[Version]:
+        """Every version still known, newest first, deletions and outvoted claims included."""
+        return self._run(self._history(namespace, key))
+
+    async def ahistory(self, namespace: Namespace, key: str) -> list[Version]:
+        """Every version still known; see `history`."""
+        return await self._arun(self._history(namespace, key))
+
+    def _history(self, namespace: Namespace, key: str) -> RedisPlan[list[Version]]:
+        op = batching.native(History(namespace=namespace, key=key), origin.provenance)
+        return plans.history(self.terms, op)
+
+    def diff(self, namespace: Namespace, key: str, before: Moment, after: Moment) -> list[Change]:
+        """What changed in an item's value between two versions (`int`) or moments."""
+        return self._run(self._diff(namespace, key, before, after))
+
+    async def adiff(
+        self, namespace: Namespace, key: str, before: Moment, after: Moment
+    ) -> list[Change]:
+        """What changed between two versions or moments; see `diff`."""
+        return await self._arun(self._diff(namespace, key, before, after))
+
+    def _diff(
+        self, namespace: Namespace, key: str, before: Moment, after: Moment
+    ) -> RedisPlan[list[Change]]:
+        ops = [Get(namespace=namespace, key=key, as_of=moment) for moment in (before, after)]
+        known = yield from plans.records(
+            self.terms, batching.native(ops[0], origin.provenance).namespace, key
+        )
+        left, right = (plans.chosen(known, op) for op in ops)
+        return difference(left.value if left else {}, right.value if right else {})
+
+    def revert(self, namespace: Namespace, key: str, to: Moment) -> int:
+        """The new version, which has the value and marks of an earlier version or moment.
+
+        Nothing is taken out of the history. A write that comes between is not overwritten.
+
+        Raises:
+            MemoryExpired: The version asked for is not known any more, or was a deletion.
+            VersionConflict: Somebody wrote meanwhile.
+        """
+        return self._run(self._revert(namespace, key, to))
+
+    async def arevert(self, namespace: Namespace, key: str, to: Moment) -> int:
+        """The new version with an earlier value; see `revert`."""
+        return await self._arun(self._revert(namespace, key, to))
+
+    def _revert(self, namespace: Namespace, key: str, to: Moment) -> RedisPlan[int]:
+        op = Get(namespace=namespace, key=key, as_of=to)
+        batching.native(op, origin.provenance)
+        return plans.revert(self.terms, op, origin.provenance("revert"))
+
+    def sweep(self) -> int:
+        """Drop at once what expired items left in the indexes; the number of items.
+
+        Reads never see expired items anyway, and writes and listings sweep along.
+        """
+        return self._run(plans.sweep(self.terms))
+
+    async def asweep(self) -> int:
+        """Drop what expired items left in the indexes; see `sweep`."""
+        return await self._arun(plans.sweep(self.terms))
+
+    def close(self) -> None:
+        """Close the connections this store opened."""
+        self._redis.close()
+
+    async def aclose(self) -> None:
+        """Close the connections this store opened, of this loop too."""
+        await self._redis.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

@@ -1,0 +1,66 @@
+"""The keywords of the store and of its writes, as types a checker knows."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from langgraph.store.base import TTLConfig
+
+from plumbgraph.errors import MemoryInvalid
+from plumbgraph.memory import origin
+from plumbgraph.memory.keys import ShardBy
+from plumbgraph.memory.records import Marks, Moment
+
+
+class PutOptions(TypedDict, total=False):
+    """What `put` takes besides LangGraph's arguments; see `Put` and `Marks`."""
+
+    if_version: int | None
+    valid_from: Moment | None
+    valid_to: Moment | None
+    idempotency_key: str
+    source: str | None
+    context: str
+    group: str
+    name: str
+    aliases: tuple[str, ...]
+    scopes: tuple[str, ...]
+    kind: str
+    status: str
+    pinned: bool
+    participants: tuple[str, ...]
+    confidence: float
+
+
+OF_PUT = ("if_version", "valid_from", "valid_to", "idempotency_key")
+
+
+class StoreOptions(TypedDict, total=False):
+    """Bounds and names of a store; see `MemoryStore`."""
+
+    tenant: origin.Tenant
+    shard_by: ShardBy
+    ttl: TTLConfig | None
+    history: int
+    history_age_s: float
+    feed: int
+    max_value_bytes: int
+    prefix: str
+
+
+def marked(**marks: Any) -> Marks:
+    """Marks from keywords, lists taken for tuples.
+
+    Raises:
+        MemoryInvalid: An unknown keyword, or a confidence outside 0 to 1.
+    """
+    frozen: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list | set) else v for k, v in marks.items()
+    }
+    try:
+        found = Marks(**frozen)
+    except TypeError as error:
+        raise MemoryInvalid(f"Unknown option of a memory: {error}.") from error
+    if not 0 <= found.confidence <= 1:
+        raise MemoryInvalid(f"confidence={found.confidence!r} is not between 0 and 1.")
+    return found

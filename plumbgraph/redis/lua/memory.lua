@@ -1,0 +1,336 @@
+-- Memory: every decision that must be true under concurrency, one call each.
+--
+-- A record is a msgpack array. Item keys hold the current record, history lists hold the earlier
+-- ones, newest first. The two orders of a namespace, live items and deleted ones, are sorted by
+-- the moment of the last change in microseconds, which never repeats and never goes back: that
+-- is transaction time, the search order and the change counter at once.
+
+local N, CREATED, UPDATED, TTL, FROM, TO, PROV, EXTRA, VALUE, IDEM, LAST, KIND, CLAIM, RIVALS =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+local MOST_RIVALS = 16
+
+-- keys of a write: item, history, live order, deleted order, namespaces, due, feed, slots, contested
+local ITEM, PAST, LIVE, GONE, NAMES, DUE, FEED, SLOTS, OPEN = 1, 2, 3, 4, 5, 6, 7, 8, 9
+
+-- neither redis.call nor cmsgpack exist yet while a library loads
+local function call(...) return redis.call(...) end
+local function pack(row) return cmsgpack.pack(row) end
+local function unpack_one(raw) return cmsgpack.unpack(raw) end
+
+local function time_us()
+  local t = call("TIME")
+  return t[1] * 1000000 + t[2]
+end
+
+local function top(key)
+  return tonumber(call("ZREVRANGE", key, 0, 0, "WITHSCORES")[2] or 0)
+end
+
+-- the moment of a change: the server's clock, but always after the namespace's last change
+local function tick(keys, now)
+  local last = math.max(top(keys[LIVE]), top(keys[GONE]))
+  if last >= now then return last + 1 end
+  return now
+end
+
+local function number(text)
+  if text == nil or text == "" then return false end
+  return tonumber(text)
+end
+
+local function record_of(key)
+  local raw = call("GET", key)
+  if not raw then return nil, nil end
+  return unpack_one(raw), raw
+end
+
+local function anything_due(keys, now)
+  local first = call("ZRANGE", keys[DUE], 0, 0, "WITHSCORES")[2]
+  if first and tonumber(first) * 1000 <= now then return 1 end
+  return 0
+end
+
+local function announce(keys, a, kind, version)
+  if a.feed > 0 then
+    call("XADD", keys[FEED], "MAXLEN", "~", a.feed, "*", kind, a.path, "v", version)
+  end
+end
+
+-- put one earlier record into the history and keep that within its count and age
+local function remember_past(keys, a, raw, now)
+  if a.keep <= 0 then return end
+  call("LPUSH", keys[PAST], raw)
+  call("LTRIM", keys[PAST], 0, a.keep - 1)
+  if a.age <= 0 then return end
+  for _ = 1, 2 do
+    local pair = call("LRANGE", keys[PAST], -2, -1)
+    if #pair < 2 or unpack_one(pair[1])[UPDATED] >= now - a.age * 1000 then return end
+    call("RPOP", keys[PAST])
+  end
+end
+
+local function last_version(keys, a, r)
+  if r then return r[LAST] end
+  if a.keep <= 0 then return 0 end
+  local head = call("LINDEX", keys[PAST], 0)
+  if not head then return 0 end
+  return unpack_one(head)[LAST]
+end
+
+-- the version an earlier call with the same idempotency key made, if it is still known
+local function done_before(keys, a, r)
+  if a.idem == "" then return nil end
+  if r and r[IDEM] == a.idem then return r end
+  for _, raw in ipairs(call("LRANGE", keys[PAST], 0, 31)) do
+    local past = unpack_one(raw)
+    if past[IDEM] == a.idem then return past end
+  end
+  return nil
+end
+
+local function store(keys, a, r, fresh, now)
+  local ttl = fresh[TTL]
+  if ttl > 0 then
+    call("SET", keys[ITEM], pack(fresh), "PX", ttl)
+    call("PEXPIRE", keys[PAST], ttl)
+    call("ZADD", keys[DUE], now / 1000 + ttl, a.path)
+  else
+    call("SET", keys[ITEM], pack(fresh))
+    if not r or r[TTL] > 0 then
+      call("PERSIST", keys[PAST])
+      call("ZREM", keys[DUE], a.path)
+    end
+  end
+  if not r then
+    call("ZADD", keys[NAMES], 0, a.ns)
+    call("ZREM", keys[GONE], a.key)
+  end
+  call("ZADD", keys[LIVE], fresh[UPDATED], a.key)
+end
+
+local function arguments(args)
+  return {
+    ns = args[1], key = args[2], path = args[1] .. "\0\0" .. args[2],
+    keep = tonumber(args[3]), age = tonumber(args[4]), feed = tonumber(args[5]),
+    expected = number(args[6]), idem = args[7], ttl = tonumber(args[8] or 0),
+    from = number(args[9]), to = number(args[10]), prov = args[11] or "", extra = args[12] or "",
+    value = args[13] or "",
+  }
+end
+
+-- what both kinds of write ask first; returns an answer when the write must not happen
+local function refusal(keys, a, r, now)
+  local done = done_before(keys, a, r)
+  if done then return {"same", done[N], done[UPDATED], anything_due(keys, now)} end
+  local found = r and r[N] or 0
+  if a.expected and a.expected ~= found then
+    return {"conflict", found, 0, anything_due(keys, now)}
+  end
+  return nil
+end
+
+define("put", function(keys, args)
+  local a, now = arguments(args), time_us()
+  local r, raw = record_of(keys[ITEM])
+  local refused = refusal(keys, a, r, now)
+  if refused then return refused end
+  local at, n = tick(keys, now), last_version(keys, a, r) + 1
+  if r then remember_past(keys, a, raw, now) end
+  local fresh = {
+    n, r and r[CREATED] or at, at, a.ttl, a.from, a.to, a.prov, a.extra, a.value, a.idem, n, "p",
+  }
+  store(keys, a, r, fresh, now)
+  announce(keys, a, "p", n)
+  return {"ok", n, at, anything_due(keys, now)}
+end)
+
+local function forget(keys, a, r, raw, at, now, n)
+  if a.keep > 0 then
+    remember_past(keys, a, raw, now)
+    local grave = {n, r[CREATED], at, 0, false, false, a.prov, "", "", a.idem, n, "d"}
+    call("LPUSH", keys[PAST], pack(grave))
+    call("PEXPIRE", keys[PAST], a.age)
+  end
+  call("DEL", keys[ITEM])
+  call("ZREM", keys[LIVE], a.key)
+  call("ZREM", keys[SLOTS], a.key)
+  call("ZREM", keys[OPEN], a.key)
+  call("ZADD", keys[GONE], at, a.key)
+  call("ZADD", keys[DUE], now / 1000 + a.age, a.path)
+  if call("EXISTS", keys[LIVE]) == 0 then call("ZREM", keys[NAMES], a.ns) end
+end
+
+define("delete", function(keys, args)
+  local a, now = arguments(args), time_us()
+  local r, raw = record_of(keys[ITEM])
+  local refused = refusal(keys, a, r, now)
+  if refused then return refused end
+  if not r then return {"absent", 0, 0, anything_due(keys, now)} end
+  local at, n = tick(keys, now), r[LAST] + 1
+  forget(keys, a, r, raw, at, now, n)
+  announce(keys, a, "d", n)
+  return {"ok", n, at, anything_due(keys, now)}
+end)
+
+-- keys: items …, due; args: where the path begins in an item's key
+define("get", function(keys, args)
+  local found, start = {}, tonumber(args[1])
+  for i = 1, #keys - 1 do
+    local raw = call("GET", keys[i])
+    if raw and call("PTTL", keys[i]) > 0 then
+      local ttl = unpack_one(raw)[TTL]
+      call("PEXPIRE", keys[i], ttl)
+      local now = time_us()
+      call("ZADD", keys[#keys], now / 1000 + ttl, string.sub(keys[i], start))
+    end
+    found[i] = raw
+  end
+  return found
+end)
+
+-- Settle a claim about one slot against what is held: see plumbgraph/memory/conflict.py, the same
+-- decision in Python. args after the common ones: policy, norm, confidence, rank, source, settle
+local function verdict(policy, r, claim, from, settle)
+  local held = r[CLAIM]
+  if settle then return "settled" end
+  if held[1] == claim[1] then
+    if from and from < (r[FROM] or r[UPDATED]) then return "late" end
+    return "refreshed"
+  end
+  if policy == "contest" then return "contested" end
+  if policy == "last" then return "superseded" end
+  if policy == "confidence" then
+    return claim[2] >= held[2] and "superseded" or "outvoted"
+  end
+  if policy == "source" then
+    return claim[3] <= held[3] and "superseded" or "outvoted"
+  end
+  if from and from < math.max(r[FROM] or r[UPDATED], held[5] or 0) then return "late" end
+  return "superseded"
+end
+
+local function rivals_with(r, claim, a, at)
+  local rivals = {}
+  for _, rival in ipairs(r[RIVALS] or {}) do
+    if rival[1] ~= claim[1] then rivals[#rivals + 1] = rival end
+  end
+  rivals[#rivals + 1] = {claim[1], claim[2], claim[4], a.from, a.to, a.prov, a.value, at}
+  while #rivals > MOST_RIVALS do table.remove(rivals, 1) end
+  return rivals
+end
+
+local function supersede(keys, a, r, raw, claim, at, now, kind)
+  local n = last_version(keys, a, r) + 1
+  if r then remember_past(keys, a, raw, now) end
+  local fresh = {
+    n, r and r[CREATED] or at, at, a.ttl, a.from, a.to, a.prov, a.extra, a.value, a.idem, n, kind,
+    claim, false,
+  }
+  store(keys, a, r, fresh, now)
+  call("ZREM", keys[OPEN], a.key)
+  call("ZADD", keys[SLOTS], 0, a.key)
+  return n
+end
+
+-- keep what is held: only its marks change, the moment of its last change does not
+local function keep(keys, a, r, at)
+  call("SET", keys[ITEM], pack(r), "KEEPTTL")
+  if r[TTL] > 0 then
+    call("PEXPIRE", keys[ITEM], r[TTL])
+    call("PEXPIRE", keys[PAST], r[TTL])
+    call("ZADD", keys[DUE], time_us() / 1000 + r[TTL], a.path)
+  end
+  call("ZADD", keys[LIVE], at, a.key)
+end
+
+local function refresh(keys, a, r, claim, at)
+  local held = r[CLAIM]
+  held[2] = math.max(held[2], claim[2])
+  held[5] = math.max(held[5] or 0, a.from or at)
+  held[6] = (held[6] or 1) + 1
+  if a.idem ~= "" then r[IDEM] = a.idem end
+  keep(keys, a, r, at)
+  return r[N]
+end
+
+-- a claim that does not become the current one still is part of the history
+local function set_aside(keys, a, r, claim, at, now, kind)
+  local n = r[LAST] + 1
+  r[LAST] = n
+  local aside = {
+    n, r[CREATED], at, r[TTL], a.from, a.to, a.prov, a.extra, a.value, a.idem, n, kind, claim,
+  }
+  remember_past(keys, a, pack(aside), now)
+  keep(keys, a, r, at)
+  return n
+end
+
+local function contest(keys, a, r, raw, claim, at, now)
+  remember_past(keys, a, raw, now)
+  r[LAST] = r[LAST] + 1
+  r[N], r[UPDATED], r[KIND], r[IDEM] = r[LAST], at, "c", a.idem
+  r[RIVALS] = rivals_with(r, claim, a, at)
+  r[FROM] = r[FROM] or unpack_one(raw)[UPDATED]
+  keep(keys, a, r, at)
+  call("ZADD", keys[OPEN], at, a.key)
+  return r[N]
+end
+
+define("remember", function(keys, args)
+  local a, now = arguments(args), time_us()
+  local policy, settle = args[14], args[19] == "1"
+  local claim = {args[15], tonumber(args[16]), tonumber(args[17]), args[18], false, 1}
+  local r, raw = record_of(keys[ITEM])
+  local refused = refusal(keys, a, r, now)
+  if refused then return refused end
+  local at = tick(keys, now)
+  local outcome, n = "created", nil
+  if r and r[CLAIM] then outcome = verdict(policy, r, claim, a.from, settle) end
+  if outcome == "refreshed" then
+    n = refresh(keys, a, r, claim, at)
+  elseif outcome == "late" or outcome == "outvoted" then
+    n = set_aside(keys, a, r, claim, at, now, outcome == "late" and "l" or "o")
+  elseif outcome == "contested" then
+    n = contest(keys, a, r, raw, claim, at, now)
+  else
+    n = supersede(keys, a, r, raw, claim, at, now, settle and "s" or "p")
+  end
+  announce(keys, a, "p", n)
+  return {outcome, n, at, anything_due(keys, now)}
+end)
+
+-- what changed after a moment, in order; keys: live order, deleted order
+define("changes", function(keys, args)
+  local after, most = "(" .. args[1], tonumber(args[2])
+  local live = call("ZRANGEBYSCORE", keys[1], after, "+inf", "WITHSCORES", "LIMIT", 0, most)
+  local gone = call("ZRANGEBYSCORE", keys[2], after, "+inf", "WITHSCORES", "LIMIT", 0, most)
+  return {time_us(), call("ZCARD", keys[1]), math.max(top(keys[1]), top(keys[2])), live, gone}
+end, {"no-writes"})
+
+define("due", function(keys, args)
+  return call("ZRANGEBYSCORE", keys[1], "-inf", time_us() / 1000, "LIMIT", 0, tonumber(args[1]))
+end, {"no-writes"})
+
+-- drop what expiry left behind, unless the item was written again meanwhile
+define("sweep", function(keys, args)
+  local path, ns, key = args[1], args[2], args[3]
+  if call("EXISTS", keys[ITEM]) == 1 then
+    local left = call("PTTL", keys[ITEM])
+    if left < 0 then
+      call("ZREM", keys[DUE], path)
+    else
+      call("ZADD", keys[DUE], time_us() / 1000 + left, path)
+    end
+    return 0
+  end
+  local score = call("ZSCORE", keys[DUE], path)
+  if not score or tonumber(score) > time_us() / 1000 then return 0 end
+  call("ZREM", keys[DUE], path)
+  call("DEL", keys[PAST])
+  call("ZREM", keys[LIVE], key)
+  call("ZREM", keys[GONE], key)
+  call("ZREM", keys[SLOTS], key)
+  call("ZREM", keys[OPEN], key)
+  if call("EXISTS", keys[LIVE]) == 0 then call("ZREM", keys[NAMES], ns) end
+  return 1
+end)
