@@ -89,10 +89,8 @@ def fingerprint(call: Call) -> Print:
     """A call as the rules see it."""
     args = json.dumps(call.args, sort_keys=True, default=str, ensure_ascii=False)
     exact = _digest(call.name, args, call.result, call.progress)
-    volatile = {token for token in _VOLATILE.findall(args) if token}
-    result = call.result
-    for token in sorted(volatile, key=len, reverse=True):
-        result = result.replace(token, "#")
+    volatile = set(_VOLATILE.findall(args))
+    result = _VOLATILE.sub(lambda token: "#" if token[0] in volatile else token[0], call.result)
     loose = _digest(call.name, _VOLATILE.sub("#", args), result, call.progress)
     return Print(call.name, exact, loose, call.failed)
 
