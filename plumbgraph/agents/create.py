@@ -18,10 +18,12 @@ from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 from typing_extensions import TypedDict
 
+from plumbgraph.agents.guard import GuardNode
 from plumbgraph.agents.model import AgentState, ChooseModel, ModelNode, Section, last_reply
 from plumbgraph.agents.models import resolve_model
 from plumbgraph.agents.node import State
 from plumbgraph.errors import SettingsError
+from plumbgraph.tracing.guard import Guard
 
 AnyTool: TypeAlias = BaseTool | Callable[..., Any]
 Step: TypeAlias = Runnable[Any, Any]
@@ -37,6 +39,7 @@ def build_agent(
     before: Sequence[Step] = (),
     each_turn: Sequence[Step] = (),
     after: Sequence[Step] = (),
+    guard: Guard | None = None,
     tool_node: Step | None = None,
     state_schema: type | None = None,
     context_schema: type | None = None,
@@ -50,9 +53,11 @@ def build_agent(
         model: A chat model, `provider:name`, or a function `(state, runtime)` that gives a model.
         tools: Tools or plain functions with docstrings.
         system: The system prompt: a text, a function of state and runtime, or several in order.
-        before: Nodes that run once, before the first turn.
+        before: Nodes that run once, before the first turn. A node with a method `way(state)`
+            that says `stop` instead of `go` ends the run there.
         each_turn: Nodes that run before every call of the model.
         after: Nodes that run once, after the last turn.
+        guard: Stops loops and overspending, right before the model; see `GuardNode`.
         tool_node: Runs the tools; None means LangGraph's `ToolNode`.
         state_schema: Further channels of the state, as a TypedDict.
         context_schema: The run's context, as LangGraph takes it.
@@ -68,7 +73,8 @@ def build_agent(
         system=[system] if isinstance(system, str) or callable(system) else system,
     )
     runs_tools = (tool_node or ToolNode(usable)) if usable else None
-    stages = _Stages(before, [*each_turn, asks], runs_tools, after)
+    guards = [GuardNode(guard)] if guard else []
+    stages = _Stages(before, [*each_turn, *guards, asks], runs_tools, after)
     schema = merged_schema([AgentState, state_schema, *map(_schema_of, stages.all)])
     graph: AnyGraph = StateGraph(schema, context_schema=context_schema)
     return stages.wired(graph)
@@ -142,17 +148,35 @@ class _Stages:
                     hint="Give one of them another name=….",
                 )
             graph.add_node(step.get_name(), step)
-        for first, second in pairwise([START, *_names(self.before), *_names(self.turn)]):
-            graph.add_edge(first, second)
-        again, done = self.turn[0].get_name(), [*_names(self.after), END]
-        ways: dict[Hashable, str] = {"done": done[0], "again": again}
+        self._forth(graph)
+        self._back(graph)
+        return graph
+
+    @property
+    def _done(self) -> list[str]:
+        return [*_names(self.after), END]
+
+    def _forth(self, graph: AnyGraph) -> None:
+        """From the start to the model. A node with a `way` may end the run."""
+        first = [*self.before, *self.turn]
+        graph.add_edge(START, first[0].get_name())
+        for step, following in pairwise(first):
+            name, onward = step.get_name(), following.get_name()
+            if way := getattr(step, "way", None):
+                graph.add_conditional_edges(name, way, {"go": onward, "stop": self._done[0]})
+            else:
+                graph.add_edge(name, onward)
+
+    def _back(self, graph: AnyGraph) -> None:
+        """From the model round through the tools, or to the end."""
+        again = self.turn[0].get_name()
+        ways: dict[Hashable, str] = {"done": self._done[0], "again": again}
         if self.tools:
             ways["tools"] = self.tools.get_name()
             graph.add_edge(self.tools.get_name(), again)
         graph.add_conditional_edges(self.turn[-1].get_name(), next_step, ways)
-        for first, second in pairwise(done):
+        for first, second in pairwise(self._done):
             graph.add_edge(first, second)
-        return graph
 
 
 def next_step(state: State) -> str:

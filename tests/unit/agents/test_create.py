@@ -19,6 +19,7 @@ from plumbgraph.agents.node import Ask, State
 from plumbgraph.errors import SettingsError
 from plumbgraph.plan import Plan
 from plumbgraph.testing import PlannedCall, Reply, ScriptedChatModel, ScriptItem, call
+from plumbgraph.tracing.guard import Guard
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 
@@ -204,3 +205,15 @@ def test_the_model_can_fail_and_the_thread_goes_on_from_before() -> None:
     done = create_agent(healthy, [add], checkpointer=saver).invoke(None, THREAD)
     assert kinds(done["messages"]) == ["human", "ai", "tool", "ai"]
     assert len(healthy.calls) == 1
+
+
+def test_a_guard_ends_a_loop_and_what_comes_after_still_runs() -> None:
+    model = ScriptedChatModel([call("add", a=1, b=1)], on_end="repeat")
+    store = InMemoryStore()
+    store.put(("n",), "k", {"x": 1})
+    agent = create_agent(model, [add], guard=Guard(), after=[Count(name="last")], store=store)
+    done = agent.invoke({"messages": [("user", "go")]})
+    assert done["stop_reason"]
+    assert done["ran"] == ["last:1"]
+    assert len(model.calls) < 30
+    assert "I was stopped" in done["messages"][-1].text

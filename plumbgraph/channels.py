@@ -1,0 +1,9 @@
+"""The state's keys and reducers of the prebuilt nodes.
+
+They are stored in threads, so each is a public contract with a version.
+"""
+
+from plumbgraph.agents.guard import GuardState
+from plumbgraph.agents.model import AgentState
+
+__all__ = ["AgentState", "GuardState"]

@@ -1,0 +1,180 @@
+"""What Studio and the SDK do, on a real `langgraph dev` with our saver and store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from langgraph_sdk import get_sync_client
+from langgraph_sdk.errors import NotFoundError
+
+pytestmark = [pytest.mark.xdist_group("dev-server"), pytest.mark.timeout(240)]
+
+TASK = {"messages": [{"role": "user", "content": "Read the reports, take notes, write report.md."}]}
+
+
+class Server(Protocol):
+    """What these tests use of the fixture."""
+
+    folder: Path
+    url: str
+
+    @property
+    def log(self) -> str: ...
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+@pytest.fixture
+def client(dev_server: Server) -> Iterator[Any]:
+    with get_sync_client(url=dev_server.url, timeout=60) as client:
+        yield client
+
+
+def new_thread(client: Any) -> str:
+    return str(client.threads.create()["thread_id"])
+
+
+def test_every_graph_is_there_with_its_description(client: Any) -> None:
+    found = {each["graph_id"]: each for each in client.assistants.search()}
+    assert set(found) >= {"assistant", "asking", "slow"}
+    assert "files of one folder" in found["assistant"]["description"]
+
+
+@pytest.mark.parametrize("graph", ["assistant", "asking", "slow"])
+def test_studio_gets_a_drawing_and_an_input_form(client: Any, graph: str) -> None:
+    assistant = client.assistants.search(graph_id=graph)[0]["assistant_id"]
+    drawn = client.assistants.get_graph(assistant, xray=True)
+    assert len(drawn["nodes"]) >= 3
+    assert drawn["edges"]
+    schemas = client.assistants.get_schemas(assistant)
+    for kind in ("input_schema", "output_schema", "state_schema"):
+        assert schemas[kind]["properties"], kind
+    assert isinstance(client.assistants.get_subgraphs(assistant), dict)
+
+
+def test_studio_gets_the_assistants_settings(client: Any) -> None:
+    assistant = client.assistants.search(graph_id="assistant")[0]["assistant_id"]
+    schemas = client.assistants.get_schemas(assistant)
+    fields = schemas["context_schema"]["properties"]
+    assert fields["system"]["langgraph_type"] == "prompt"
+    assert fields["model"]["langgraph_nodes"] == ["model"]
+    drawn = client.assistants.get_graph(assistant)
+    assert {"model", "tools"} <= {node["id"] for node in drawn["nodes"]}
+
+
+def test_the_assistant_streams_and_writes_its_report(client: Any, dev_server: Server) -> None:
+    thread = new_thread(client)
+    modes = ["messages-tuple", "updates"]
+    events = list(client.runs.stream(thread, "assistant", input=TASK, stream_mode=modes))
+    assert {event.event for event in events} >= {"messages", "updates"}
+    assert not [event.data for event in events if event.event == "error"]
+    nodes = [name for event in events if event.event == "updates" for name in event.data]
+    assert nodes.count("model") >= 10
+    assert (dev_server.folder / "workspace" / "report.md").read_text().startswith("# Incidents")
+    state = client.threads.get_state(thread)
+    assert state["next"] == []
+    assert "I read 6 reports" in state["values"]["messages"][-1]["content"]
+
+
+def test_a_runs_context_reaches_the_nodes(client: Any) -> None:
+    told = client.runs.wait(
+        new_thread(client),
+        "assistant",
+        input=TASK,
+        context={"model": "./evil.py:model"},
+        raise_error=False,
+    )
+    assert "model" in str(told["__error__"])
+
+
+def test_interrupt_and_resume(client: Any) -> None:
+    thread = new_thread(client)
+    stopped = client.runs.wait(thread, "asking", input={"wish": "rain"})
+    assert stopped["__interrupt__"][0]["value"] == {
+        "question": "Grant 'rain'?",
+        "options": ["yes", "no"],
+    }
+    state = client.threads.get_state(thread)
+    assert state["next"] == ["ask"]
+    assert state["tasks"][0]["interrupts"]
+    done = client.runs.wait(thread, "asking", command={"resume": "yes"})
+    assert done["outcome"] == "rain: yes"
+
+
+def test_history_and_fork(client: Any) -> None:
+    thread = new_thread(client)
+    client.runs.wait(thread, "asking", input={"wish": "rain"})
+    client.runs.wait(thread, "asking", command={"resume": "no"})
+    history = client.threads.get_history(thread)
+    assert [each["next"] for each in history] == [[], ["act"], ["ask"], ["__start__"]]
+    answered = history[1]
+    forked = client.threads.update_state(
+        thread, {"answer": "edited"}, checkpoint=answered["checkpoint"]
+    )
+    assert client.threads.get_state(thread)["values"]["answer"] == "edited"
+    done = client.runs.wait(thread, "asking", input=None, checkpoint=forked["checkpoint"])
+    assert done["outcome"] == "rain: edited"
+    whole = client.threads.get_history(thread, limit=20)
+    assert len(whole) == 6
+    old = client.threads.get_state(thread, checkpoint=history[0]["checkpoint"])
+    assert old["values"]["outcome"] == "rain: no"
+
+
+def test_copy_is_a_thread_of_its_own(client: Any) -> None:
+    thread = new_thread(client)
+    client.runs.wait(thread, "asking", input={"wish": "snow"})
+    copied = client.threads.copy(thread)["thread_id"]
+    done = client.runs.wait(copied, "asking", command={"resume": "yes"})
+    assert done["outcome"] == "snow: yes"
+    assert client.threads.get_state(thread)["next"] == ["ask"]
+    assert len(client.threads.get_history(copied)) == 4
+
+
+def test_delete(client: Any, dev_server: Server) -> None:
+    thread = new_thread(client)
+    client.runs.wait(thread, "asking", input={"wish": "snow"})
+    client.threads.delete(thread)
+    with pytest.raises(NotFoundError):
+        client.threads.get_state(thread)
+
+
+def test_the_store_is_ours(client: Any) -> None:
+    client.store.put_item(("people", "ann"), "home", {"city": "Portland"})
+    assert client.store.get_item(("people", "ann"), "home")["value"] == {"city": "Portland"}
+    found = client.store.search_items(("people",), filter={"city": "Portland"})["items"]
+    assert [item["key"] for item in found] == ["home"]
+    client.store.delete_item(("people", "ann"), "home")
+    assert client.store.search_items(("people",))["items"] == []
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(dev_server: Server, client: Any) -> None:
+    thread = new_thread(client)
+    client.runs.create(thread, "slow", input={"done": [], "count": 0})
+    ledger = dev_server.folder / "ledger.txt"
+    deadline = time.monotonic() + 30
+    while not ledger.exists() or len(ledger.read_text().splitlines()) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    dev_server.kill()
+    before = ledger.read_text().splitlines()
+    dev_server.start()
+    # The server's own list of threads is written every ten seconds, so it may have forgotten
+    # this one; its checkpoints are in our database.
+    client.threads.create(thread_id=thread, if_exists="do_nothing")
+    done = client.runs.wait(thread, "slow", input=None)
+    assert done["done"] == [f"step {number}" for number in range(6)]
+    after = ledger.read_text().splitlines()[len(before) :]
+    repeated = set(before) & set(after)
+    assert len(repeated) <= 1, "only the step the kill fell into may run again"
+
+
+def test_nothing_blocked_and_nothing_was_missing(dev_server: Server) -> None:
+    log = dev_server.log
+    assert "BlockingError" not in log
+    assert "Blocking call" not in log
+    for method in ("adelete_thread", "adelete_for_runs", "acopy_thread", "aprune"):
+        assert method not in log, f"the server misses {method}"
