@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any, Self
@@ -30,17 +31,11 @@ def default_home() -> Path:
 def redacted(url: str) -> str:
     """The URL with its password blacked out, fit for logs and messages."""
     try:
-        parts = urlsplit(url)
-        password = parts.password
+        urlsplit(url)
     except ValueError:
         return "***"
-    if password:
-        parts = parts._replace(netloc=parts.netloc.replace(f":{password}@", ":***@", 1))
-    query = "&".join(
-        f"{pair.split('=', 1)[0]}=***" if "password" in pair.lower() else pair
-        for pair in parts.query.split("&")
-    )
-    return parts._replace(query=query).geturl()
+    url = re.sub(r"^(\w+://[^:/?#@]*:)[^?]*@", r"\1***@", url)
+    return re.sub(r"(?i)([?&][^=&]*password[^=&]*=)[^&]*", r"\1***", url)
 
 
 class Settings(BaseSettings):

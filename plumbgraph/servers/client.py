@@ -274,6 +274,8 @@ def _spawn(layout: Layout, launch: Launch) -> None:
         raise ServerStartFailed(f"The supervisor ended without a word. {said}", log=str(log))
     told = json.loads(word)
     if told.get("failed"):
+        while locks.held(layout.owner) and not locks.held(layout.ready):
+            time.sleep(_PAUSE_S)  # it has stopped its servers and is about to end
         raise _as_error(told["failed"])
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import pwd
 import secrets
 import shutil
 import subprocess
@@ -38,7 +39,7 @@ class Identity:
     def command(self, argv: list[str]) -> list[str]:
         """The command line that gives a program these rights."""
         if self.mode == "user namespace":
-            return ["unshare", "--user", "--map-user=1000", "--", *argv]
+            return [*_unshare(), *argv]
         return argv
 
     def rights(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def choose(layout: Layout, *, euid: int, outside: Path = OUTSIDE) -> Identity:
     """
     root = layout.root
     if euid != 0:
-        return Identity("own user", root)
+        return _as_oneself(root, euid)
     if layout.moved.exists():
         return Identity("uid 65534", layout.place())
     if root.stat().st_uid == NOBODY:
@@ -71,11 +72,36 @@ def choose(layout: Layout, *, euid: int, outside: Path = OUTSIDE) -> Identity:
     return _as_nobody(layout, outside)
 
 
+def _as_oneself(root: Path, euid: int) -> Identity:
+    """`initdb` insists on a name for its user, which containers with free ids do not have."""
+    if _has_name(euid):
+        return Identity("own user", root)
+    if namespaces_work():
+        return Identity("user namespace", root)
+    raise ServerStartFailed(
+        f"User id {euid} has no name, which PostgreSQL demands, and user namespaces are refused.",
+        hint="Add the user to /etc/passwd, or set PLUMBGRAPH_POSTGRES_URL.",
+    )
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+def _unshare() -> list[str]:
+    known = next((uid for uid in (1000, NOBODY, 1, 2) if _has_name(uid)), 1000)
+    return ["unshare", "--user", f"--map-user={known}", "--"]
+
+
 def namespaces_work() -> bool:
     """Whether a program can be run in a user namespace of its own."""
     try:
-        tried = subprocess.run(
-            ["unshare", "--user", "--map-user=1000", "--", "true"],  # noqa: S607 - PATH decides
+        tried = subprocess.run(  # noqa: S603 - `unshare` of the PATH
+            [*_unshare(), "true"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=10,
@@ -109,7 +135,9 @@ def _as_nobody(layout: Layout, outside: Path) -> Identity:
 def _moved(layout: Layout, outside: Path) -> Identity:
     digest = hashlib.sha256(os.fsencode(layout.home)).hexdigest()[:8]
     place = outside / f"{digest}-{secrets.token_hex(4)}"
-    outside.mkdir(mode=0o711, parents=True, exist_ok=True)
+    outside.mkdir(parents=True, exist_ok=True)
+    if outside.stat().st_uid == 0:
+        outside.chmod(0o711)  # ours; it must be entered, and need not be listed
     place.mkdir(mode=0o700)
     os.chown(place, NOBODY, NOBODY)
     layout.moved.write_text(f"{place}\n")

@@ -52,7 +52,7 @@ def _reply(line: bytes, read: Callable[[int], bytes]) -> str:
     if mark in {b"+", b":"}:
         return rest
     if mark == b"$":
-        return read(int(rest) + 2)[:-2].decode("utf-8", "replace")
+        return _whole(read, int(rest) + 2)[:-2].decode("utf-8", "replace")
     raise NotReady(rest or "the server closed the connection")
 
 
@@ -78,10 +78,8 @@ def _until_idle(read: Callable[[int], bytes]) -> list[tuple[str, ...]]:
     """Rows up to ReadyForQuery."""
     rows: list[tuple[str, ...]] = []
     while True:
-        head = read(5)
-        if len(head) < 5:  # noqa: PLR2004 - a type byte and a length
-            raise NotReady("the server closed the connection")
-        body = read(struct.unpack("!i", head[1:])[0] - 4)
+        head = _whole(read, 5)
+        body = _whole(read, struct.unpack("!i", head[1:])[0] - 4)
         kind = head[:1]
         if kind == b"Z":
             return rows
@@ -92,6 +90,13 @@ def _until_idle(read: Callable[[int], bytes]) -> list[tuple[str, ...]]:
             raise NotReady("the server asks for a password on its Unix socket")
         if kind == b"D":
             rows.append(_row(body))
+
+
+def _whole(read: Callable[[int], bytes], size: int) -> bytes:
+    got = read(size)
+    if len(got) < size:
+        raise NotReady("the server closed the connection")
+    return got
 
 
 def _row(body: bytes) -> tuple[str, ...]:
