@@ -111,7 +111,7 @@ def _polls(run: Sequence[Call]) -> list[Call]:
     return [Call(last.name, last.args, f"{last.result} {turn}") for turn in range(20)]
 
 
-def _recall(detect: Detector, cases: list[tuple[Sequence[Call], list[Call]]]) -> dict[str, Any]:
+def _recall(detect: Detector, cases: Sequence[tuple[list[Call], list[Call]]]) -> dict[str, Any]:
     found = [first_alarm(detect, before, after[:WITHIN]) for before, after in cases]
     hits = [count for count in found if count]
     return {"recall": len(hits) / len(found), "median_calls": median(hits) if hits else None}
