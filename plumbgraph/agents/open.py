@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any, Self
 
 from plumbgraph import servers
@@ -43,12 +45,9 @@ def open(  # noqa: A001 - `plumbgraph.open`, as one opens a file
         redis_url: A Redis or Valkey to use instead; else `PLUMBGRAPH_REDIS_URL`.
         keep: Let the servers stay without a user until `plumbgraph down`.
         allow: Own types that may stand in state; see `PlumbSaver`.
-
-    Raises:
-        SettingsError: An argument or a `PLUMBGRAPH_…` variable is not usable.
     """
     given = {"home": home, "postgres_url": postgres_url, "redis_url": redis_url}
-    told = Settings.load(**{name: value for name, value in given.items() if value is not None})
+    told = {name: value for name, value in given.items() if value is not None}
     return Opened(told, keep=keep, allow=allow)
 
 
@@ -56,18 +55,23 @@ class Opened:
     """What `plumbgraph.open()` gives: `.saver`, `.store` and the servers' `.endpoints`.
 
     Raises:
+        SettingsError: On first use, when an argument or a `PLUMBGRAPH_…` variable is not usable.
         ServerStartFailed: On first use, when an embedded server could not be started.
         StoreUnavailable: On first use, when a server given by URL does not answer.
     """
 
     def __init__(
-        self, settings: Settings, *, keep: bool = False, allow: Sequence[Any] = ()
+        self, given: Mapping[str, Any], *, keep: bool = False, allow: Sequence[Any] = ()
     ) -> None:
-        self._settings = settings
+        self._given = given
         self._keep = keep
         self._allow = tuple(allow)
         self._starting = threading.Lock()
         self._endpoints: Endpoints | None = None
+
+    @cached_property
+    def _settings(self) -> Settings:
+        return Settings.load(**self._given)  # it asks for the current folder, which may block
 
     @property
     def endpoints(self) -> Endpoints:
@@ -98,15 +102,17 @@ class Opened:
 
     def close(self) -> None:
         """Close the connections and give up the servers; a second time does nothing."""
-        for part in self._used():
-            part.close()
-        self._leave()
+        with ExitStack() as ending:
+            ending.callback(self._leave)
+            for part in self._used():
+                ending.callback(part.close)
 
     async def aclose(self) -> None:
         """Close the connections and give up the servers; a second time does nothing."""
-        for part in self._used():
-            await part.aclose()
-        self._leave()
+        async with AsyncExitStack() as ending:
+            ending.callback(self._leave)
+            for part in self._used():
+                ending.push_async_callback(part.aclose)
 
     def __enter__(self) -> Self:
         _ = self.endpoints
@@ -124,6 +130,10 @@ class Opened:
 
     def __repr__(self) -> str:
         return f"<plumbgraph: {'; '.join(self.facts())}>"
+
+    def _repr_html_(self) -> str:
+        facts = "".join(f"<li>{escape(fact)}</li>" for fact in self.facts())
+        return f"<b>plumbgraph</b><ul>{facts}</ul>"
 
     def facts(self) -> list[str]:
         """Where the data lives and how long it stays, one sentence each."""
