@@ -1,5 +1,7 @@
 """Memory: versioned facts that expire, supersede and can be asked as of any moment."""
 
+from plumbgraph.memory.attributes import Attribute, Attributes
+from plumbgraph.memory.facts import Fact, Outcome, Remember
 from plumbgraph.memory.keys import Namespace
 from plumbgraph.memory.ops import Delete, Get, History, Put
 from plumbgraph.memory.records import (
@@ -12,7 +14,10 @@ from plumbgraph.memory.records import (
 from plumbgraph.memory.store import MemoryStore
 
 __all__ = [
+    "Attribute",
+    "Attributes",
     "Delete",
+    "Fact",
     "Get",
     "History",
     "Marks",
@@ -20,7 +25,9 @@ __all__ = [
     "MemorySearchItem",
     "MemoryStore",
     "Namespace",
+    "Outcome",
     "Provenance",
     "Put",
+    "Remember",
     "Version",
 ]

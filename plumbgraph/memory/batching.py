@@ -42,7 +42,8 @@ def native(op: Any, provenance: Callable[[], Provenance]) -> Any:
         _check_page(op.limit, op.offset)
     else:
         check_namespace(op.namespace, root=isinstance(op, Put))
-        check_key(op.key)
+        if hasattr(op, "key"):
+            check_key(op.key)
     return op
 
 
@@ -56,9 +57,16 @@ def silent(op: Any, result: Any) -> Any:
     return None if isinstance(op, PutOp) else result
 
 
-def carried(
-    terms: Terms, ops: Sequence[Any], search: Callable[[SearchOp], RedisPlan[Any]]
-) -> RedisPlan[list[Any]]:
+def _reads(op: Any) -> bool:
+    return isinstance(op, Get | History | SearchOp | ListNamespacesOp)
+
+
+def shown(namespace: Namespace) -> str:
+    """A namespace as one readable text."""
+    return "/".join(namespace)
+
+
+def carried(terms: Terms, ops: Sequence[Any], planner: Planner) -> RedisPlan[list[Any]]:
     """Carry out operations together: reads see what was there before the writes.
 
     One round trip for gets and puts, and each step of the others joins it. A failed operation
@@ -70,10 +78,8 @@ def carried(
         first = ops[group[0]]
         wanted = [(ops[i].namespace, ops[i].key) for i in group]
         jobs.append((group, plans.gets(terms, wanted, refresh=first.refresh_ttl)))
-    ordered = sorted(range(len(ops)), key=lambda i: isinstance(ops[i], Put | Delete))
-    jobs += [
-        ([i], plan_of(terms, ops[i], search)) for i in ordered if not isinstance(ops[i], GetOp)
-    ]
+    ordered = sorted(range(len(ops)), key=lambda i: not _reads(ops[i]))
+    jobs += [([i], planner(ops[i])) for i in ordered if not isinstance(ops[i], GetOp)]
     outcomes = yield from together([plan for _, plan in jobs])
     for (places, _), outcome in zip(jobs, outcomes, strict=True):
         many = isinstance(ops[places[0]], GetOp) and isinstance(outcome, list)
@@ -90,14 +96,12 @@ def _groups_of_gets(terms: Terms, ops: Iterable[Any]) -> list[list[int]]:
     return list(groups.values())
 
 
-def plan_of(terms: Terms, op: Any, search: Callable[[SearchOp], RedisPlan[Any]]) -> RedisPlan[Any]:
-    """The plan of one operation that is no plain get.
+def plan_of(terms: Terms, op: Any) -> RedisPlan[Any]:
+    """The plan of one operation of the core.
 
     Raises:
         MemoryInvalid: No operation this store knows.
     """
-    if isinstance(op, SearchOp):
-        return search(op)
     planner = _PLANNERS.get(type(op))
     if planner is None:
         raise MemoryInvalid(f"{type(op).__name__} is no operation of this store.")
@@ -116,6 +120,7 @@ _PLANNERS: dict[type, Callable[[Terms, Any], RedisPlan[Any]]] = {
     Delete: plans.delete,
     Get: plans.get,
     History: plans.history,
+    SearchOp: plans.search,
     ListNamespacesOp: plans.list_namespaces,
     GetOp: one_get,
 }

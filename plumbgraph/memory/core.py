@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, Self, TypeAlias, TypeVar, Unpack
+from typing import Any, Literal, Self, TypeAlias, TypeVar, Unpack, cast
 
 import redis as redis_py
 from langgraph.store.base import (
@@ -14,7 +14,6 @@ from langgraph.store.base import (
     NotProvided,
     Op,
     Result,
-    SearchOp,
     TTLConfig,
 )
 
@@ -77,7 +76,7 @@ class CoreStore(BaseStore):
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Unpack[StoreOptions]) -> Self:
         """A store on this URL, to be used with `with` or `async with`, or just so."""
-        return cls(conn_string, **options)
+        return cls(conn_string, **cast(Any, options))
 
     def setup(self) -> None:
         """Load the Lua library now rather than on first use."""
@@ -116,18 +115,17 @@ class CoreStore(BaseStore):
 
     def _batch(self, ops: list[Any]) -> RedisPlan[list[Any]]:
         checked = [batching.native(op, origin.provenance) for op in ops]
-        terms = self.terms
         if len(checked) == 1:
-            only = yield from batching.plan_of(terms, checked[0], self._search)
+            only = yield from self._planner(checked[0])
             return [batching.silent(ops[0], only)]
-        results = yield from batching.carried(terms, checked, self._search)
+        results = yield from batching.carried(self.terms, checked, self._planner)
         for result in results:
             if isinstance(result, Exception):
                 raise result
         return [batching.silent(op, result) for op, result in zip(ops, results, strict=True)]
 
-    def _search(self, op: SearchOp) -> RedisPlan[Any]:
-        return plans.search(self.terms, op)
+    def _planner(self, op: Any) -> RedisPlan[Any]:
+        return batching.plan_of(self.terms, op)
 
     def put(  # type: ignore[override]  # LangGraph's own returns nothing
         self,
@@ -254,7 +252,7 @@ class CoreStore(BaseStore):
             op = GetOp(namespace, key, default if refresh_ttl is None else refresh_ttl)
         else:
             op = Get(namespace=namespace, key=key, as_of=as_of, valid_at=valid_at)
-        return batching.plan_of(self.terms, batching.native(op, origin.provenance), self._search)
+        return self._planner(batching.native(op, origin.provenance))
 
     def delete(
         self,

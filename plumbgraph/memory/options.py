@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TypedDict
 
 from langgraph.store.base import TTLConfig
 
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory import origin
+from plumbgraph.memory.attributes import Attribute
+from plumbgraph.memory.conflict import Policy
+from plumbgraph.memory.facts import Judge
 from plumbgraph.memory.keys import ShardBy
 from plumbgraph.memory.records import Marks, Moment
 
@@ -35,6 +39,14 @@ class PutOptions(TypedDict, total=False):
 OF_PUT = ("if_version", "valid_from", "valid_to", "idempotency_key")
 
 
+class RememberOptions(TypedDict, total=False):
+    """What `remember` takes besides the fact; see `Remember`."""
+
+    policy: Policy | Judge | None
+    ttl: float | None
+    idempotency_key: str
+
+
 class StoreOptions(TypedDict, total=False):
     """Bounds and names of a store; see `MemoryStore`."""
 
@@ -46,6 +58,8 @@ class StoreOptions(TypedDict, total=False):
     feed: int
     max_value_bytes: int
     prefix: str
+    attributes: Iterable[Attribute]
+    policy: Policy | Judge
 
 
 def marked(**marks: Any) -> Marks:

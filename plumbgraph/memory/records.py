@@ -166,6 +166,8 @@ class Rival:
     source: str
     provenance: Provenance
     claimed_at: datetime
+    from_us: int | None = None
+    to_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,15 @@ class Record:
         """Start of validity: as said, else the moment it was written."""
         return self.updated_us if self.from_us is None else self.from_us
 
+    def holds_now(self, now_us: int) -> bool:
+        """Whether nothing said about its validity speaks against it now.
+
+        A version without a stated start holds from when it was written, whatever the difference
+        between the server's clock and this one.
+        """
+        begun = self.from_us is None or self.from_us <= now_us
+        return begun and (self.to_us is None or now_us < self.to_us)
+
     def holds_at(self, at_us: int) -> bool:
         """Whether the version claims to be valid at this moment."""
         return self.valid_from_us <= at_us and (self.to_us is None or at_us < self.to_us)
@@ -248,7 +259,7 @@ def _moment_or_none(value: Any) -> int | None:
 
 
 def _rival(row: list[Any]) -> Rival:
-    norm, confidence, source, _, _, provenance, value, at = row
+    norm, confidence, source, start, end, provenance, value, at = row
     return Rival(
         value=json.loads(value),
         norm=norm,
@@ -256,6 +267,8 @@ def _rival(row: list[Any]) -> Rival:
         source=source,
         provenance=Provenance.unpacked(provenance),
         claimed_at=from_us(at),
+        from_us=_moment_or_none(start),
+        to_us=_moment_or_none(end),
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from plumbgraph.memory.core import CoreStore
+from plumbgraph.memory.factstore import FactStore
 
 
-class MemoryStore(CoreStore):
+class MemoryStore(FactStore):
     """Memory for agents behind LangGraph's `BaseStore`: versioned, timed, exact when many write.
 
     Works on Redis 7.0 or newer and Valkey 7.2 or newer, alone or as a cluster, without modules.
@@ -17,6 +17,9 @@ class MemoryStore(CoreStore):
         tenant: Whose memory; a name, or a function of the run's config.
         shard_by: In a cluster, a tenant lies in one slot, or (`namespace_root`) each first
             label of its namespaces does.
+        attributes: The declared attributes of facts; with none, every name is its own slot.
+        policy: What to do when values of a fact differ: `newest` (the one that became true
+            last), `last_write`, `confidence`, `source`, `contest`, `keep`, or a function.
         ttl: LangGraph's TTL configuration, in minutes. Expired items are never returned.
         history: Most earlier versions an item keeps; 0 keeps none.
         history_age_s: Longest time an earlier version, or a deleted item's history, is kept.

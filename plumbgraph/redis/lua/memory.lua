@@ -188,8 +188,8 @@ define("get", function(keys, args)
   return found
 end)
 
--- Settle a claim about one slot against what is held: see plumbgraph/memory/conflict.py, the same
--- decision in Python. args after the common ones: policy, norm, confidence, rank, source, settle
+-- What a claim does to the one that is held; plumbgraph/memory/conflict.py says the same in Python.
+-- Arguments after the common ones: policy, norm, confidence, rank, source, settle.
 local function verdict(policy, r, claim, from, settle)
   local held = r[CLAIM]
   if settle then return "settled" end
@@ -198,7 +198,8 @@ local function verdict(policy, r, claim, from, settle)
     return "refreshed"
   end
   if policy == "contest" then return "contested" end
-  if policy == "last" then return "superseded" end
+  if policy == "keep" then return "outvoted" end
+  if policy == "last_write" then return "superseded" end
   if policy == "confidence" then
     return claim[2] >= held[2] and "superseded" or "outvoted"
   end

@@ -1,0 +1,84 @@
+"""Words for matching: split, lower case, stems, and what carries no meaning."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from functools import lru_cache
+
+import snowballstemmer
+
+_WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?", re.UNICODE)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+_ENGLISH = (
+    "a about above after again all also am an and any are as at be because been before being "
+    "below between both but by can could did do does doing down during each few for from "
+    "further get got had has have having he her here hers him his how i if in into is it its "
+    "just let like me more most my no nor not now of off on once only or other our ours out "
+    "over own same she should so some such than that the their theirs them then there these "
+    "they this those through to too under until up us very was we were what when where which "
+    "while who whom why will with would you your yours im ive dont didnt thats youre lets "
+    "really"
+)
+_STOPS = {"english": frozenset(_ENGLISH.split())}
+_CONTRACTIONS = re.compile(r"['\u2019](?:s|re|ve|ll|d|m|t)$")
+
+
+def plain(text: str) -> str:
+    """Text in one Unicode form and one case."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def raw_words(text: str) -> list[str]:
+    """The words of a text in order, lower case, contractions cut."""
+    return [_CONTRACTIONS.sub("", word) for word in _WORD.findall(plain(text))]
+
+
+def name_words(name: str) -> list[str]:
+    """The words of a name such as `homeCity`, `home_city` or `Home city`."""
+    return raw_words(_CAMEL.sub(" ", name).replace("_", " ").replace("-", " "))
+
+
+@lru_cache(maxsize=16)
+def stemmer(language: str) -> Callable[[str], str]:
+    """A cached stemmer of a Snowball language; `none` leaves words as they are.
+
+    Raises:
+        KeyError: The language is unknown.
+    """
+    if language == "none":
+        return _same
+    inner = snowballstemmer.stemmer(language)
+
+    @lru_cache(maxsize=100_000)
+    def stem(word: str) -> str:
+        return str(inner.stemWord(word))
+
+    return stem
+
+
+def _same(word: str) -> str:
+    return word
+
+
+def terms(text: str, language: str = "english") -> list[str]:
+    """The stems of a text's words that carry meaning, in order, repeats kept."""
+    stem, stops = stemmer(language), _STOPS.get(language, frozenset())
+    return [stem(word) for word in raw_words(text) if word not in stops]
+
+
+def one_edit_apart(left: str, right: str) -> bool:
+    """Whether one letter inserted, removed, replaced or swapped makes the words equal."""
+    if left == right:
+        return True
+    if abs(len(left) - len(right)) > 1:
+        return False
+    start = next((i for i, (a, b) in enumerate(zip(left, right, strict=False)) if a != b), None)
+    if start is None:
+        return True
+    a, b = left[start:], right[start:]
+    if a[1:] == b[1:] or a[1:] == b or a == b[1:]:
+        return True
+    return len(a) > 1 and len(b) > 1 and a[0] == b[1] and a[1] == b[0] and a[2:] == b[2:]
