@@ -1,0 +1,85 @@
+"""Estimates: how likely a candidate's answer will do, and what the call will cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from plumbgraph.routing.catalog import ModelCard
+from plumbgraph.routing.outcomes import Tallies, posterior
+from plumbgraph.routing.prices import Price
+from plumbgraph.routing.tokens import Usage
+from plumbgraph.routing.values import Estimate, Request, ThreadView
+
+_TEXT_FULL = 1_000.0
+_LENGTH_SLOPE = 0.12
+_USUAL_CHARS = 400.0
+
+
+def estimate(
+    card: ModelCard,
+    price: Price,
+    request: Request,
+    *,
+    tallies: Tallies,
+    from_text: Mapping[str, tuple[float, int]],
+) -> Estimate:
+    """What to expect of a candidate.
+
+    Args:
+        card: The candidate.
+        price: Its price.
+        request: What is asked.
+        tallies: Outcomes so far.
+        from_text: The text model's P(ok) and number of labels, by model name.
+    """
+    p_ok, source = _p_ok(card, request, tallies, from_text.get(card.name))
+    limit = min(request.max_output_tokens or card.max_output_tokens, card.max_output_tokens)
+    output = min(request.output_tokens, limit)
+    cached = cached_tokens(card, request.thread, request.input_tokens)
+    return Estimate(
+        model=card.name,
+        p_ok=p_ok,
+        p_source=source,
+        expected_nano=_cost(price, request.input_tokens, cached, output),
+        worst_nano=price.worst(max(request.worst_input_tokens, request.input_tokens), limit),
+        later_nano=_cost(price, request.input_tokens, request.input_tokens, output),
+        max_output_tokens=limit,
+    )
+
+
+def cached_tokens(card: ModelCard, thread: ThreadView, input_tokens: int) -> int:
+    """Input tokens that the candidate's provider has probably still cached for this thread."""
+    if thread.model != card.name or thread.idle_s > card.cache_ttl_s:
+        return 0
+    return min(thread.cached_tokens, input_tokens)
+
+
+def _cost(price: Price, input_tokens: int, cached: int, output: int) -> int:
+    """Nano-dollars of a call whose uncached input is written to the cache, as agents do."""
+    usage = Usage(
+        input=input_tokens, cache_read=cached, cache_write=input_tokens - cached, output=output
+    )
+    return price.charge(usage)
+
+
+def _p_ok(
+    card: ModelCard, request: Request, tallies: Tallies, text: tuple[float, int] | None
+) -> tuple[float, str]:
+    cell, count = posterior(tallies, request.cell, card.name, _prior(card, request))
+    source = f"cell, {count:g} outcomes" if count else "prior"
+    if text is None:
+        return cell, source
+    p_text, labels = text
+    trust = labels / (labels + _TEXT_FULL)
+    blended = trust * p_text + (1 - trust) * cell
+    return blended, f"{source} + text, {labels} labels"
+
+
+def _prior(card: ModelCard, request: Request) -> float:
+    """The card's prior, lower for longer requests; weak models fall off faster."""
+    if not request.text:
+        return card.prior
+    longer = math.log((len(request.text) + 50) / (_USUAL_CHARS + 50))
+    logit = math.log(card.prior / (1 - card.prior)) - _LENGTH_SLOPE * longer / card.prior
+    return 1 / (1 + math.exp(-logit))

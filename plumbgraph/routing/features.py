@@ -1,0 +1,61 @@
+"""A request's text as features: hashed words and word pairs, and a few figures of its shape.
+
+The hash is CRC-32, the same in every process and on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices: TypeAlias = NDArray[np.intp]
+Floats: TypeAlias = NDArray[np.float64]
+
+BITS = 18
+_MASK = np.uint32((1 << BITS) - 1)
+_PAIR = np.uint32(0x9E3779B1)
+_TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
+_HEAD_CHARS = 3_000
+_TAIL_CHARS = 1_500
+SHAPE_NAMES = ("1", "log words", "log characters", "log digits", "log lines", "digit share")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What the learner sees of a text.
+
+    Attributes:
+        indices: Places of its words, word pairs and length buckets in the hashed space, each
+            once.
+        shape: Figures of the text's shape, in the order of `SHAPE_NAMES`.
+    """
+
+    indices: Indices
+    shape: Floats
+
+
+def featurize(text: str) -> Features:
+    """The features of a text; of a very long one only its beginning and its end are read."""
+    length = len(text)
+    if length > _HEAD_CHARS + _TAIL_CHARS:
+        text = f"{text[:_HEAD_CHARS]}\n{text[-_TAIL_CHARS:]}"
+    words = _TOKEN.findall(text.lower())
+    digits = sum(map(len, filter(str.isdigit, words)))
+    lines = text.count("\n")
+    logs = [math.log2(1 + n) for n in (len(words), length, digits, lines)]
+    shape = np.array([1.0, *logs, digits / (length + 1)])
+    buckets = [f"\0{name}{int(3 * log)}" for name, log in zip("wcdl", logs, strict=True)]
+    single = np.array([crc32(w.encode()) for w in (*words, *buckets)], dtype=np.uint32)
+    pairs = (single[:-1] * _PAIR) ^ single[1:]
+    hashed = np.concatenate((single, pairs[: max(len(words) - 1, 0)])) & _MASK
+    hashed.sort()
+    fresh = np.empty(len(hashed), dtype=bool)
+    fresh[0] = True
+    np.not_equal(hashed[1:], hashed[:-1], out=fresh[1:])
+    return Features(hashed[fresh].astype(np.intp), shape)

@@ -1,0 +1,165 @@
+"""P(ok) from the text: one logistic head a model over hashed words, laid over a shape prior.
+
+The prior is a ridge logistic on six figures of the text's shape. The word weights learn only
+what the prior leaves unexplained and count the more the more labels there are, so that few
+labels cannot make the estimate worse than the prior. Method: online logistic regression with
+per-weight step sizes (Duchi et al. 2011, AdaGrad) over hashed features (Weinberger et al. 2009).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plumbgraph.routing.features import BITS, SHAPE_NAMES, Features, Floats
+
+Outcomes: TypeAlias = NDArray[np.float64]
+"""One row a request, one column a head: 1 right, 0 wrong, NaN not known; scores between count
+in part."""
+
+LEAN = -0.4
+"""Longer requests are harder, more so for weak models: where few labels speak, this does."""
+
+_LENGTH = SHAPE_NAMES.index("log characters")
+_CLIP = 12.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How to fit.
+
+    Attributes:
+        epochs: Passes over the labels.
+        rate: Step size of the word weights.
+        half_labels: So many labels make the word weights count half; fewer soon count little.
+        ridge: Strength of the pull towards what was believed before, as a count of labels.
+        seed: Of the order in which labels are seen.
+    """
+
+    epochs: int = 5
+    rate: float = 0.1
+    half_labels: float = 250.0
+    ridge: float = 300.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TextModel:
+    """A fitted model.
+
+    Attributes:
+        heads: Names of the models, in the order of columns.
+        prior: Weights of the shape figures, a row a figure.
+        center: Mean of each shape figure.
+        scale: Spread of each shape figure.
+        words: Weights of the hashed words, a row a place.
+        trust: How much the word weights count, by head, 0 to 1.
+        labels: Number of labels behind each head.
+    """
+
+    heads: tuple[str, ...]
+    prior: Floats
+    center: Floats
+    scale: Floats
+    words: NDArray[np.float32]
+    trust: Floats
+    labels: tuple[int, ...]
+
+    def predict(self, features: Features) -> Floats:
+        """P(ok) by head."""
+        logit = ((features.shape - self.center) / self.scale) @ self.prior
+        indices = features.indices
+        words = self.words[indices].sum(axis=0) / np.sqrt(len(indices))
+        return _sigmoid(logit + self.trust * words)
+
+
+def fit(
+    heads: Sequence[str],
+    seen: Sequence[Features],
+    outcomes: Outcomes,
+    how: Training | None = None,
+    *,
+    lean: Sequence[float] | None = None,
+) -> TextModel:
+    """Fit a model to labelled requests.
+
+    Args:
+        heads: Names of the columns of `outcomes`.
+        seen: One entry a row of `outcomes`.
+        outcomes: What each model made of each request.
+        how: Rates and sizes; the default suits some hundred to some ten thousand labels.
+        lean: What is believed before any label: the change in a head's log-odds where a request
+            is one standard deviation longer than usual. Default: `LEAN` from the first head
+            (the weakest) to none for the last.
+    """
+    how = how or Training()
+    lean = lean or [LEAN * (1 - i / max(len(heads) - 1, 1)) for i in range(len(heads))]
+    shapes = np.array([f.shape for f in seen])
+    center, scale = shapes.mean(axis=0), shapes.std(axis=0)
+    center[0], scale = 0.0, np.where(scale > 1e-9, scale, 1.0)  # noqa: PLR2004 - a constant figure
+    standard = (shapes - center) / scale
+    prior = np.column_stack(
+        [
+            _ridge_logistic(standard, y, how.ridge, at)
+            for y, at in zip(outcomes.T, lean, strict=True)
+        ]
+    )
+    words = _fit_words(seen, outcomes, standard @ prior, how)
+    labels = (~np.isnan(outcomes)).sum(axis=0)
+    return TextModel(
+        heads=tuple(heads),
+        prior=prior,
+        center=center,
+        scale=scale,
+        words=words,
+        trust=labels**2 / (labels**2 + how.half_labels**2),
+        labels=tuple(int(n) for n in labels),
+    )
+
+
+def _ridge_logistic(x: Floats, y: Floats, ridge: float, lean: float) -> Floats:
+    """Newton's method on the rows whose label is known; the constant is not pulled."""
+    known = ~np.isnan(y)
+    x, y = x[known], y[known]
+    believed = np.zeros(len(SHAPE_NAMES))
+    believed[_LENGTH] = lean
+    weights = believed.copy()
+    pull = np.diag([1e-3, *[ridge] * (len(SHAPE_NAMES) - 1)])
+    for _ in range(20):
+        p = _sigmoid(x @ weights)
+        gradient = x.T @ (p - y) + pull @ (weights - believed)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + pull
+        step = np.linalg.solve(hessian, gradient)
+        weights -= step
+        if np.abs(step).max() < 1e-6:  # noqa: PLR2004 - converged
+            break
+    return weights
+
+
+def _fit_words(
+    seen: Sequence[Features], outcomes: Outcomes, offset: Floats, how: Training
+) -> NDArray[np.float32]:
+    weights = np.zeros((1 << BITS, outcomes.shape[1]), dtype=np.float32)
+    squares = np.full_like(weights, 1e-8)
+    known = ~np.isnan(outcomes)
+    targets = np.where(known, outcomes, 0.0)
+    draw = np.random.default_rng(how.seed)
+    for _ in range(how.epochs):
+        for row in draw.permutation(len(seen)):
+            indices = seen[row].indices
+            norm = 1 / np.sqrt(len(indices))
+            held = weights[indices]
+            p = _sigmoid(offset[row] + norm * held.sum(axis=0))
+            slope = (norm * (p - targets[row]) * known[row]).astype(np.float32)
+            grown = squares[indices] + slope * slope
+            squares[indices] = grown
+            weights[indices] = held - how.rate * slope / np.sqrt(grown)
+    return weights
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return 1 / (1 + np.exp(-np.clip(x, -_CLIP, _CLIP)))
