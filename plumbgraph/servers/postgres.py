@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plumbgraph.errors import ServerStartFailed
 from plumbgraph.servers import process, wire
+from plumbgraph.servers.home import DATABASE, data_major
 from plumbgraph.servers.identity import usable_program
 from plumbgraph.servers.service import Service
 from plumbgraph.servers.values import Kind, Running
@@ -18,7 +18,6 @@ from plumbgraph.servers.values import Kind, Running
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DATABASE = "plumbgraph"
 PORT = 5432
 _BUILTIN_LOCALE_SINCE = 17
 _HBA = "local all all trust\n"
@@ -33,19 +32,6 @@ _BASE = {
     "unix_socket_permissions": "0700",
 }
 _TEST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-
-
-def data_major(place: Path) -> int | None:
-    """The major version that made the data there; None when there is none yet."""
-    try:
-        return int((place / "postgres" / "PG_VERSION").read_text().split(".", maxsplit=1)[0])
-    except FileNotFoundError:
-        return None
-    except ValueError as fault:
-        raise ServerStartFailed(
-            f"{str(place / 'postgres' / 'PG_VERSION')!r} does not name a version.",
-            hint="The folder is damaged: restore it from a backup.",
-        ) from fault
 
 
 class Postgres(Service):
@@ -86,7 +72,10 @@ class Postgres(Service):
 
     def _initdb(self) -> None:
         fresh = self.data.with_name("postgres.new")
-        shutil.rmtree(fresh, ignore_errors=True)
+        if fresh.exists():
+            import shutil  # noqa: PLC0415 - only after an interrupted start, slow to load
+
+            shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         self.identity.hand_over(fresh)
         self._log_start = self.log.stat().st_size if self.log.exists() else 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import select
 import signal
 import socket
@@ -52,7 +51,9 @@ class Supervisor:
         self.stopping = False
         self._deaths: list[float] = []
         self._idle_since: float | None = None
-        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._woken, self._waker = os.pipe()
+        for end in (self._woken, self._waker):
+            os.set_blocking(end, False)
 
     def run(self) -> int:
         """Serve until nobody needs it; the exit code."""
@@ -205,6 +206,8 @@ def _passwords(layout: Layout) -> None:
     """Ports and passwords, made once; the file is readable by its owner only from the start."""
     if layout.passwords.exists():
         return
+    import secrets  # noqa: PLC0415 - only for TCP, slow to load
+
     words = {
         "postgres": secrets.token_urlsafe(24),
         "valkey": secrets.token_urlsafe(24),

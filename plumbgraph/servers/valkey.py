@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from plumbgraph.errors import ServerStartFailed
 from plumbgraph.servers import wire
-from plumbgraph.servers.binaries import OLDEST_REDIS
 from plumbgraph.servers.identity import usable_program
 from plumbgraph.servers.service import Service
-from plumbgraph.servers.values import Kind, Running
+from plumbgraph.servers.values import OLDEST_REDIS, Kind, Running
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

