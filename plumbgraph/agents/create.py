@@ -18,6 +18,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
 from typing_extensions import TypedDict
 
+from plumbgraph.agents.allow import types_in_state
 from plumbgraph.agents.guard import GuardNode
 from plumbgraph.agents.model import AgentState, ChooseModel, ModelNode, Section, last_reply
 from plumbgraph.agents.models import resolve_model
@@ -96,14 +97,15 @@ def create_agent(
         model: See `build_agent`.
         tools: See `build_agent`.
         name: The graph's name in traces.
-        checkpointer: Keeps the threads; without one the agent forgets each run.
+        checkpointer: Keeps the threads; without one the agent forgets each run. A PlumbSaver
+            is told of the types that stand in the state's schema.
         store: Keeps the long-term memory that nodes and tools see.
         max_steps: Super-steps after which a run stops with GraphRecursionError; its thread
             keeps everything up to there. LangGraph's own default is ten thousand.
         parts: All other keywords of `build_agent`.
     """
     graph = build_agent(model, tools, **parts)
-    agent = graph.compile(checkpointer=checkpointer, store=store, name=name)
+    agent = graph.compile(checkpointer=_informed(checkpointer, graph), store=store, name=name)
     return agent.with_config(recursion_limit=max_steps)
 
 
@@ -187,6 +189,18 @@ def next_step(state: State) -> str:
     if reply.tool_calls:
         return "tools"
     return "again" if reply.invalid_tool_calls else "done"
+
+
+def _informed(
+    saver: BaseCheckpointSaver[Any] | None, graph: AnyGraph
+) -> BaseCheckpointSaver[Any] | None:
+    if saver is None:
+        return None
+    from plumbgraph.state import PlumbSaver  # noqa: PLC0415 - only where there is a saver
+
+    if isinstance(saver, PlumbSaver) and (own := types_in_state(graph)):
+        return saver.with_allowlist({(each.__module__, each.__name__) for each in own})
+    return saver
 
 
 def _names(steps: Sequence[Step]) -> list[str]:

@@ -122,7 +122,7 @@ class Opened:
         self.close()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self.__enter__)
+        await asyncio.to_thread(lambda: (self.saver, self.store))  # imports block, too
         return self
 
     async def __aexit__(self, *_: object) -> None:
