@@ -1,0 +1,24 @@
+"""The workspace: a folder whose state is a digest, tied to a graph's steps."""
+
+from plumbgraph.workspace.checkout import Restored
+from plumbgraph.workspace.reference import Reference, join_references
+from plumbgraph.workspace.session import Session, enter
+from plumbgraph.workspace.values import Change, Dir, Entry, File, Left, Link, Manifest, Quota
+from plumbgraph.workspace.workspace import Workspace
+
+__all__ = [
+    "Change",
+    "Dir",
+    "Entry",
+    "File",
+    "Left",
+    "Link",
+    "Manifest",
+    "Quota",
+    "Reference",
+    "Restored",
+    "Session",
+    "Workspace",
+    "enter",
+    "join_references",
+]

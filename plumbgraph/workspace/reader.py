@@ -1,0 +1,166 @@
+"""Reading manifests: trees by digest, paths, differences between two of them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+from plumbgraph.errors import WorkspaceQuota, WorkspaceUnsafe
+from plumbgraph.workspace.names import split_path
+from plumbgraph.workspace.ops import BlobPlan, Get
+from plumbgraph.workspace.tree import checked_totals, decode_blocks, decode_step, decode_tree
+from plumbgraph.workspace.values import Change, Dir, Entry, File, Quota, Step, Tree
+
+EMPTY: Tree = {}
+_BATCH = 128
+_DEEP = 64
+
+
+class Trees:
+    """Trees by digest, fetched in batches, the last few thousand remembered."""
+
+    def __init__(self, most: int = 4096) -> None:
+        self._most = most
+        self._known: OrderedDict[str, Tree] = OrderedDict()
+
+    def one(self, digest: str, path: str = "") -> BlobPlan[Tree]:
+        """One tree."""
+        return (yield from self.many({digest: path}))[digest]
+
+    def many(self, wanted: dict[str, str]) -> BlobPlan[dict[str, Tree]]:
+        """Several trees; `wanted` maps each digest to the path it is for."""
+        found: dict[str, Tree] = {d: self._known[d] for d in wanted if d in self._known}
+        absent = [digest for digest in wanted if digest not in found]
+        for start in range(0, len(absent), _BATCH):
+            got: dict[str, bytes] = yield Get(tuple(absent[start : start + _BATCH]))
+            for digest, data in got.items():
+                found[digest] = self._known[digest] = decode_tree(data, wanted[digest])
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return found
+
+    def below(self, level: dict[str, Dir]) -> BlobPlan[dict[str, Tree]]:
+        """The trees of several folders by their paths, their counts checked."""
+        trees = yield from self.many({entry.digest: path for path, entry in level.items()})
+        for path, entry in level.items():
+            if path.count("/") >= _DEEP:
+                raise WorkspaceUnsafe(f"{path!r} lies too deep.", path=path)
+            # The root's entry is made up by whoever asks, and counts nothing.
+            if path:
+                checked_totals(entry, trees[entry.digest], path)
+        return {path: trees[entry.digest] for path, entry in level.items()}
+
+
+def root_of(digest: str) -> Dir:
+    """The root folder of a manifest, as an entry."""
+    return Dir(0o755, digest, 0, 0)
+
+
+def step_or_root(digest: str) -> BlobPlan[Step]:
+    """What a digest names: a step, or a manifest (then a step without parents)."""
+    got: dict[str, bytes] = yield Get((digest,))
+    return decode_step(got[digest]) if got[digest][:1] == b"{" else Step(digest)
+
+
+def find(trees: Trees, root: str, path: str) -> BlobPlan[Entry | None]:
+    """The entry at `path`, or nothing."""
+    entry: Entry | None = root_of(root)
+    here = ""
+    for name in split_path(path):
+        if not isinstance(entry, Dir):
+            return None
+        tree = yield from trees.one(entry.digest, here)
+        here = f"{here}/{name}" if here else name
+        entry = tree.get(name)
+    return entry
+
+
+def walk(trees: Trees, root: str) -> BlobPlan[dict[str, Entry]]:
+    """Every entry of a manifest by path, folders before what is in them."""
+    found: dict[str, Entry] = {}
+    level = {"": root_of(root)}
+    while level:
+        below = yield from trees.below(level)
+        level = {}
+        for path, tree in below.items():
+            for name, entry in tree.items():
+                where = f"{path}/{name}" if path else name
+                found[where] = entry
+                if isinstance(entry, Dir):
+                    level[where] = entry
+    return dict(sorted(found.items()))
+
+
+def diff(trees: Trees, before: str, after: str) -> BlobPlan[list[Change]]:
+    """What differs, by path; equal folders are not even read."""
+    changes: list[Change] = []
+    level: dict[str, tuple[Entry | None, Entry | None]] = {"": (root_of(before), root_of(after))}
+    while level:
+        olds = yield from trees.below({p: a for p, (a, _) in level.items() if isinstance(a, Dir)})
+        news = yield from trees.below({p: b for p, (_, b) in level.items() if isinstance(b, Dir)})
+        level = {}
+        for path in {**olds, **news}:
+            for where, pair in _pairs(path, olds.get(path, EMPTY), news.get(path, EMPTY)):
+                old, new = pair
+                if _shown(old, new):
+                    changes.append(Change(where, old, new))
+                if _deeper(old, new):
+                    level[where] = pair
+    return sorted(changes, key=lambda change: change.path)
+
+
+def _pairs(
+    path: str, old: Tree, new: Tree
+) -> Iterator[tuple[str, tuple[Entry | None, Entry | None]]]:
+    for name in {**old, **new}:
+        if old.get(name) != new.get(name):
+            yield (f"{path}/{name}" if path else name), (old.get(name), new.get(name))
+
+
+def _shown(old: Entry | None, new: Entry | None) -> bool:
+    both = isinstance(old, Dir) and isinstance(new, Dir)
+    return not both or (isinstance(old, Dir) and isinstance(new, Dir) and old.mode != new.mode)
+
+
+def _deeper(old: Entry | None, new: Entry | None) -> bool:
+    a = old.digest if isinstance(old, Dir) else None
+    b = new.digest if isinstance(new, Dir) else None
+    return a != b
+
+
+def content(file: File, path: str = "") -> BlobPlan[list[bytes]]:
+    """A file's content, in pieces."""
+    got: dict[str, bytes] = yield Get((file.digest,))
+    if not file.large:
+        return [_sized(got[file.digest], file, path)]
+    blocks = decode_blocks(got[file.digest], file, path)
+    pieces: list[bytes] = []
+    for start in range(0, len(blocks), _BATCH):
+        part = yield Get(tuple(dict.fromkeys(blocks[start : start + _BATCH])))
+        pieces += [part[digest] for digest in blocks[start : start + _BATCH]]
+    if sum(map(len, pieces)) != file.size:
+        raise WorkspaceUnsafe(f"The blocks of {path!r} do not fit its size.", path=path)
+    return pieces
+
+
+def _sized(data: bytes, file: File, path: str) -> bytes:
+    if len(data) != file.size:
+        raise WorkspaceUnsafe(f"The content of {path!r} does not fit its size.", path=path)
+    return data
+
+
+def checked_quota(entries: Iterable[Entry], quota: Quota) -> tuple[int, int]:
+    """Files and bytes of a manifest's entries, when they fit the quota.
+
+    Raises:
+        WorkspaceQuota: They do not.
+    """
+    plain = [entry for entry in entries if not isinstance(entry, Dir)]
+    number, size = len(plain), sum(entry.size for entry in plain)
+    if number > quota.files or size > quota.size:
+        raise WorkspaceQuota(
+            f"The manifest holds {number:,} files and {size:,} bytes, beyond the quota.",
+            files=number,
+            size=size,
+        )
+    return number, size

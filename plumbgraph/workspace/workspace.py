@@ -1,0 +1,308 @@
+"""A folder whose state is a digest: snapshot, restore, diff, and a copy for each branch."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Self, TypeVar
+from urllib.parse import quote
+
+from plumbgraph.clock import SYSTEM, Clock
+from plumbgraph.content.store import BlobStore
+from plumbgraph.errors import SettingsError, WorkspaceUnsafe
+from plumbgraph.workspace import reader, reference
+from plumbgraph.workspace.checkout import Checkout, Restored, Rules
+from plumbgraph.workspace.exclude import Excludes
+from plumbgraph.workspace.lock import Lock
+from plumbgraph.workspace.ops import BlobPlan, arun, run
+from plumbgraph.workspace.reader import Trees
+from plumbgraph.workspace.reference import Reference
+from plumbgraph.workspace.values import Change, Entry, File, Manifest, Quota
+
+Result = TypeVar("Result")
+_THREAD = "{thread_id}"
+_current: ContextVar[Workspace | None] = ContextVar("plumbgraph_workspace", default=None)
+
+
+class Workspace:
+    """A working folder whose whole state is named by a digest.
+
+    Snapshots read only what changed since the last one; restores write only what differs. A file
+    that is in the way and that no manifest of its owner knows is moved aside, beside the folder,
+    never deleted. Links are kept as links and never followed. `.git` is never touched.
+
+    Beside the folder lies `.NAME.plumbgraph`, out of its users' way: locks, branches, files moved
+    aside. It must be on the same file system.
+
+    Args:
+        folder: The folder; made on first use. `{thread_id}` in it gives each thread its own.
+        blobs: Where content goes, for example `PostgresBlobs` in the checkpoints' database.
+        exclude: Gitignore rules after the defaults (secrets and caches); `!name` takes one back.
+        default_excludes: Begin with the defaults.
+        quota: The most it may hold.
+        side: Another place for what lies beside the folder.
+        flush: Flush each restored file to disk. Off by default, because a new process reads
+            everything again before it trusts it; turn it on where other programs do not.
+        portable: Refuse names that file systems which ignore case would merge.
+        wait_s: Seconds to wait for another user of the folder.
+        clock: Tells which files are too fresh to trust their times.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        blobs: BlobStore,
+        exclude: Iterable[str] = (),
+        default_excludes: bool = True,
+        quota: Quota | None = None,
+        side: str | Path | None = None,
+        flush: bool = False,
+        portable: bool = False,
+        wait_s: float = 30.0,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self.folder = _absolute(folder)
+        if not self.folder.name:
+            raise SettingsError("The root of the file system cannot be a workspace.")
+        self.blobs = blobs
+        self._wait_s = wait_s
+        excludes = Excludes(exclude, defaults=default_excludes)
+        self._rules = Rules(excludes, quota or Quota(), clock, flush=flush, portable=portable)
+        self._side = Path(side) if side else self.folder.parent / f".{self.folder.name}.plumbgraph"
+        self._trees = Trees()
+        self._bound = False
+        self._family: dict[str, Workspace] = {}
+        self._settle()
+
+    def _settle(self) -> None:
+        self.checkout = Checkout(self.folder, self._side, self._rules, self._trees)
+        self.lock = Lock(self._side)
+
+    def __repr__(self) -> str:
+        return f"Workspace({str(self.folder)!r})"
+
+    @staticmethod
+    def current() -> Workspace:
+        """The workspace of the node that is running: a branch's own, where branches are parallel.
+
+        Raises:
+            SettingsError: No node with a workspace is running here.
+        """
+        found = _current.get()
+        if found is None:
+            raise SettingsError(
+                "No workspace is open here.",
+                hint="Wrap the node in WorkspaceNode, or use WorkspaceMiddleware.",
+            )
+        return found
+
+    @contextmanager
+    def as_current(self) -> Iterator[Self]:
+        """Make this what `current` returns within the block."""
+        token = _current.set(self)
+        try:
+            yield self
+        finally:
+            _current.reset(token)
+
+    def path(self, name: str | Path = "") -> Path:
+        """An absolute path inside, for a tool that opens files by a name the model gave.
+
+        Raises:
+            WorkspaceUnsafe: It leads outside, by `..`, from the root, or through a link.
+        """
+        base = self.folder.resolve()
+        found = (base / name).resolve()
+        if found != base and base not in found.parents:
+            raise WorkspaceUnsafe(f"{str(name)!r} leads out of the workspace.", path=str(name))
+        return found
+
+    def of_thread(self, thread_id: str | None) -> Workspace:
+        """The workspace of a thread: itself, unless the folder has `{thread_id}` in it.
+
+        Raises:
+            SettingsError: It has, and there is no thread.
+        """
+        if _THREAD not in str(self.folder):
+            return self
+        if thread_id is None:
+            raise SettingsError(
+                f"{str(self.folder)!r} needs a thread_id.", hint="Run the graph with a thread_id."
+            )
+        name = quote(thread_id, safe="").replace(".", "%2E")
+        return self._relative(name, Path(str(self.folder).replace(_THREAD, name)), None)
+
+    def branch(self, number: int) -> Workspace:
+        """The workspace of a parallel branch, beside the folder."""
+        base = self._side / "branches" / str(number)
+        return self._relative(str(number), base / "work", base / "side")
+
+    def _relative(self, name: str, folder: Path, side: Path | None) -> Workspace:
+        found = self._family.get(name)
+        if found is None:
+            found = copy.copy(self)
+            found.folder = folder
+            found._side = side or folder.parent / f".{folder.name}.plumbgraph"  # noqa: SLF001
+            found._family = {}  # noqa: SLF001 - a copy of this class
+            found._settle()  # noqa: SLF001 - as above
+            found = self._family.setdefault(name, found)
+        return found
+
+    def bound(self, checkout: Checkout) -> Workspace:
+        """The same workspace for whoever holds its lock."""
+        inner = copy.copy(self)
+        inner.checkout, inner._bound = checkout, True  # noqa: SLF001 - a copy of this class
+        return inner
+
+    @property
+    def own_name(self) -> str:
+        """Who keeps snapshots alive that were taken outside a graph."""
+        return f"folder:{self.folder}"
+
+    def snapshot(self) -> Manifest:
+        """The folder's manifest, its content stored and committed.
+
+        Raises:
+            WorkspaceQuota: It holds more than its quota.
+            WorkspaceChanging: A file kept changing.
+            WorkspaceUnwritable: A file or folder cannot be read.
+        """
+        return self._run(self.checkout.snapshot(self.own_name))[0]
+
+    async def asnapshot(self) -> Manifest:
+        """See `snapshot`."""
+        return (await self._arun(self.checkout.snapshot(self.own_name)))[0]
+
+    def status(self) -> Manifest:
+        """The folder's manifest as it is, stored nowhere."""
+        return self._run(self.checkout.status())
+
+    async def astatus(self) -> Manifest:
+        """See `status`."""
+        return await self._arun(self.checkout.status())
+
+    def restore(self, digest: str | Manifest | Reference) -> Restored:
+        """Bring the folder to a manifest, touching only what differs.
+
+        Raises:
+            BlobMissing: Content is not in the store.
+            BlobCorrupt: Content does not match its digest.
+            WorkspaceUnsafe: The manifest was tampered with, or cannot be written here.
+            WorkspaceQuota: It exceeds the quota, or the disk is full.
+        """
+        return self._run(self._restore(digest))
+
+    async def arestore(self, digest: str | Manifest | Reference) -> Restored:
+        """See `restore`."""
+        return await self._arun(self._restore(digest))
+
+    def _restore(self, digest: str | Manifest | Reference) -> BlobPlan[Restored]:
+        root = yield from _root(digest)
+        return (yield from self.checkout.restore(root, self.own_name))
+
+    def diff(
+        self, before: str | Manifest | Reference, after: str | Manifest | Reference
+    ) -> list[Change]:
+        """What differs between two manifests, by path."""
+        return run(self._diff(before, after), self.blobs)
+
+    async def adiff(
+        self, before: str | Manifest | Reference, after: str | Manifest | Reference
+    ) -> list[Change]:
+        """See `diff`."""
+        return await arun(self._diff(before, after), self.blobs)
+
+    def _diff(
+        self, before: str | Manifest | Reference, after: str | Manifest | Reference
+    ) -> BlobPlan[list[Change]]:
+        roots = (yield from _root(before)), (yield from _root(after))
+        return (yield from reader.diff(self._trees, *roots))
+
+    def entries(self, digest: str | Manifest | Reference) -> dict[str, Entry]:
+        """Everything in a manifest, by path."""
+        return run(self._entries(digest), self.blobs)
+
+    async def aentries(self, digest: str | Manifest | Reference) -> dict[str, Entry]:
+        """See `entries`."""
+        return await arun(self._entries(digest), self.blobs)
+
+    def _entries(self, digest: str | Manifest | Reference) -> BlobPlan[dict[str, Entry]]:
+        return (yield from reader.walk(self._trees, (yield from _root(digest))))
+
+    def read(self, digest: str | Manifest | Reference, path: str) -> bytes:
+        """A file's content as it was in a manifest.
+
+        Raises:
+            FileNotFoundError: There is no file at `path`.
+        """
+        return run(self._read(digest, path), self.blobs)
+
+    async def aread(self, digest: str | Manifest | Reference, path: str) -> bytes:
+        """See `read`."""
+        return await arun(self._read(digest, path), self.blobs)
+
+    def _read(self, digest: str | Manifest | Reference, path: str) -> BlobPlan[bytes]:
+        root = yield from _root(digest)
+        entry = yield from reader.find(self._trees, root, path)
+        if not isinstance(entry, File):
+            raise FileNotFoundError(f"No file {path!r} in manifest {root[:16]!r}….")
+        return b"".join((yield from reader.content(entry, path)))
+
+    @staticmethod
+    def reference(manifest: Manifest) -> Reference:
+        """What a state's workspace channel holds for a manifest, to set it by hand.
+
+        `graph.update_state(config, {"workspace": workspace.reference(workspace.snapshot())})`
+        makes what a person changed in the folder part of the thread.
+        """
+        return reference.reference(manifest, manifest.digest)
+
+    def run(self, plan: BlobPlan[Result]) -> Result:
+        """Drive a plan against this workspace's store, blocking."""
+        return run(plan, self.blobs)
+
+    async def arun(self, plan: BlobPlan[Result]) -> Result:
+        """Drive a plan against this workspace's store, awaiting."""
+        return await arun(plan, self.blobs)
+
+    def _run(self, plan: BlobPlan[Result]) -> Result:
+        if self._bound:
+            return run(plan, self.blobs)
+        with self.lock.held(self._wait_s):
+            return run(plan, self.blobs)
+
+    async def _arun(self, plan: BlobPlan[Result]) -> Result:
+        return await arun(self._locked(plan), self.blobs)
+
+    def _locked(self, plan: BlobPlan[Result]) -> BlobPlan[Result]:
+        if self._bound:
+            return (yield from plan)
+        with self.lock.held(self._wait_s):
+            return (yield from plan)
+
+
+def _absolute(folder: str | Path) -> Path:
+    # Not `resolve`, which follows links; an absolute path needs no look at the disk at all.
+    if os.path.isabs(folder):  # noqa: PTH117 - pathlib keeps `..`
+        return Path(os.path.normpath(folder))
+    return Path(os.path.abspath(folder))  # noqa: PTH100 - as above
+
+
+def _root(named: str | Manifest | Reference) -> BlobPlan[str]:
+    if isinstance(named, Manifest):
+        return named.digest
+    if isinstance(named, str):
+        return (yield from reader.step_or_root(named)).root
+    known = reference.heads(named)
+    if len(known) != 1:
+        raise WorkspaceUnsafe(
+            "The state holds branches that are not merged yet.",
+            hint="Name one of its heads, or let the next node merge them.",
+            path="",
+        )
+    return str(known[0]["root"])
