@@ -59,10 +59,10 @@ def exit_code(error: BaseException) -> int:
         return UNAVAILABLE
     if isinstance(error, PermissionError | errors.BudgetSpent):
         return REFUSED
+    if isinstance(error, errors.PlumbError) and isinstance(error, LookupError):
+        return NOT_FOUND
     if isinstance(error, errors.SettingsError):
         return USAGE
-    if isinstance(error, LookupError):
-        return NOT_FOUND
     return FAILED
 
 

@@ -1,0 +1,222 @@
+"""One run of a graph from the command line: opened, streamed, stopped gently, told about."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import typer
+from langgraph.errors import GraphBubbleUp, GraphDrained
+from langgraph.runtime import RunControl
+
+from plumbgraph.agents.open import open as open_servers
+from plumbgraph.cli import graphs
+from plumbgraph.cli.console import INTERRUPTED, Out
+from plumbgraph.cli.steps import Step, answer_of, begun_of, short, step_of
+from plumbgraph.errors import PlumbError
+from plumbgraph.settings import Settings
+from plumbgraph.tracing.handler import Trace, trace
+
+
+class RunFailed(PlumbError, RuntimeError):
+    """The graph's own code raised; everything up to there is saved."""
+
+    code = "cli.run_failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be run, as the thread remembers it.
+
+    Attributes:
+        thread_id: The thread.
+        graph: Where the graph is.
+        model: `--model`.
+        workspace: `--workspace`, absolute.
+    """
+
+    thread_id: str
+    graph: graphs.Named
+    model: str | None
+    workspace: str | None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The run's config; its metadata stays with the thread's checkpoints."""
+        kept = {
+            "plumb_graph": self.graph.name,
+            "plumb_model": self.model,
+            "plumb_workspace": self.workspace,
+        }
+        metadata = {key: value for key, value in kept.items() if value is not None}
+        return {"configurable": {"thread_id": self.thread_id}, "metadata": metadata}
+
+    @property
+    def resume_command(self) -> str:
+        """The command that goes on with this thread."""
+        return f"plumbgraph resume {shlex.quote(self.thread_id)}"
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a run went, as `--json` tells it at the end."""
+
+    status: str = "done"
+    steps: int = 0
+    answer: Any = None
+    questions: list[Any] = field(default_factory=list)
+
+
+def log_path(settings: Settings) -> Path:
+    """The event log of the command line: `PLUMBGRAPH_LOG`, else `events.jsonl` in the home."""
+    return settings.log or settings.home / "events.jsonl"
+
+
+def remembered(thread_id: str) -> dict[str, Any] | None:
+    """The metadata of a thread's last checkpoint, or `None` when there is no such thread."""
+    with open_servers() as plumbing:
+        found = plumbing.saver.get_tuple({"configurable": {"thread_id": thread_id}})
+        return dict(found.metadata) if found else None
+
+
+def perform(job: Job, payload: Callable[[Any], Any], out: Out, *, resuming: bool = False) -> None:
+    """Run the job to its end, an interrupt or a stop; ends the command with its exit code.
+
+    Args:
+        job: What is to be run.
+        payload: Makes the graph's input from the compiled graph.
+        out: Where steps and outcome go.
+        resuming: An input of `None` on a thread with nothing left to do says so.
+    """
+    graphs.set_environment(model=job.model, workspace=job.workspace)
+    with out.working("starting the servers"):
+        plumbing = open_servers()
+        plumbing.__enter__()
+    with plumbing, trace(path=log_path(Settings.load())) as events:
+        author = graphs.load(job.graph)
+        graph = graphs.compiled(author, saver=plumbing.saver, store=plumbing.store)
+        value = payload(graph)
+        if resuming and value is None and (settled := _settled(graph, job)):
+            _tell(job, settled, events, out)
+            return
+        out.text(f"thread {job.thread_id}", style="dim")
+        outcome = _stream(job, graph, value, out)
+        _tell(job, outcome, events, out)
+
+
+def _settled(graph: Any, job: Job) -> Outcome | None:
+    """The outcome of a thread that has nothing to go on with, or waits for an answer."""
+    state = graph.get_state(job.config)
+    questions = [each.value for task in state.tasks for each in task.interrupts]
+    if questions:
+        return Outcome("interrupted", questions=questions)
+    return None if state.next else Outcome(answer=answer_of(state.values))
+
+
+def _stream(job: Job, graph: Any, value: Any, out: Out) -> Outcome:
+    control, outcome = RunControl(), Outcome()
+    context = {"model": job.model} if job.model and graphs.wants_model(graph) else None
+    with _gentle_stop(control, job, out), out.working("running") as progress:
+        stream = graph.stream(
+            value,
+            job.config,
+            context=context,
+            stream_mode="debug",
+            durability="sync",
+            control=control,
+        )
+        try:
+            for event in stream:
+                if begun := begun_of(event):
+                    progress(begun)
+                if step := step_of(event):
+                    outcome.steps += 1
+                    _show_step(step, out)
+        except GraphDrained:
+            outcome.status = "stopped"
+            return outcome
+        except (PlumbError, GraphBubbleUp):
+            out.remark(f"everything up to here is saved; go on with: {job.resume_command}")
+            raise
+        except Exception as fault:
+            raise RunFailed(
+                f"The graph raised {type(fault).__name__}: {short(str(fault), 300)}",
+                hint=f"Everything up to there is saved; go on with `{job.resume_command}`.",
+                thread_id=job.thread_id,
+            ) from fault
+    return _after(graph, job, outcome)
+
+
+def _after(graph: Any, job: Job, outcome: Outcome) -> Outcome:
+    state = graph.get_state(job.config)
+    outcome.questions = [each.value for task in state.tasks for each in task.interrupts]
+    if outcome.questions or state.next:
+        outcome.status = "interrupted"
+    else:
+        outcome.answer = answer_of(state.values)
+    return outcome
+
+
+@contextmanager
+def _gentle_stop(control: RunControl, job: Job, out: Out) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run after its step, and a second one at once."""
+
+    def stop(number: int, _: object) -> None:
+        if control.drain_requested:
+            out.remark(f"\nstopped at once; go on with: {job.resume_command}", style="bold")
+            # Waiting for a node that hangs would not make the thread any safer than it is.
+            os._exit(INTERRUPTED)
+        control.request_drain(signal.Signals(number).name)
+        out.remark("\nstopping after this step; once more stops at once", style="bold")
+
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _show_step(step: Step, out: Out) -> None:
+    out.line(step.record())
+    lead = f"{step.number:>4}  {step.node:<12}"
+    for says in step.says or ("",):
+        out.text(f"{lead}  {says}")
+        lead = " " * len(lead)
+    if step.error:
+        out.text(f"{lead}  failed: {short(step.error, 300)}", style="red")
+
+
+def _tell(job: Job, outcome: Outcome, events: Trace, out: Out) -> None:
+    assert events.log is not None
+    finished = outcome.status == "done"
+    told = {
+        "event": "outcome",
+        "thread_id": job.thread_id,
+        "status": outcome.status,
+        "steps": outcome.steps,
+        "answer": outcome.answer,
+        "questions": outcome.questions,
+        "resume": None if finished else job.resume_command,
+        "log": events.log.path,
+        "lost_events": events.log.lost,
+    }
+    out.line(told)
+    if events.log.lost:
+        out.remark(f"{events.log.lost} events could not be written to {events.log.path}")
+    if finished:
+        out.text()
+        out.text(str(outcome.answer), style="bold")
+        return
+    out.text()
+    for question in outcome.questions:
+        out.text(f"it asks: {short(question, 500)}", style="bold yellow")
+    answer = " --answer …" if outcome.questions else ""
+    out.text(f"{outcome.status}; go on with: {job.resume_command}{answer}", style="bold")
+    raise typer.Exit(INTERRUPTED)
