@@ -1,0 +1,130 @@
+"""The workspace in a graph: a node around a node, and middleware, over one session."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, TypeAlias
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+from typing_extensions import TypedDict, override
+
+from plumbgraph.agents.inner import NodeLike, as_runnable
+from plumbgraph.agents.node import Ask, Node, State
+from plumbgraph.plan import Plan
+from plumbgraph.workspace import Session, Workspace, enter, join_references
+from plumbgraph.workspace.merge import OnConflict
+from plumbgraph.workspace.reference import Reference, heads
+
+Update: TypeAlias = Any
+KEY = "workspace"
+
+
+class WorkspaceState(TypedDict, total=False):
+    """The channel of the workspace, version 1: a reference to a manifest, about 200 bytes."""
+
+    workspace: Annotated[dict[str, Any], join_references]
+
+
+class WorkspaceNode(Node):
+    """A node whose files belong to the thread's state, as its messages do.
+
+    On entry the folder is brought to the manifest that the state names, so a crash, a fork or
+    time travel changes the files together with the messages. On exit it is recorded, committed
+    in the store before the state can name it. Inside, `Workspace.current()` is the folder to
+    work in. Nodes that run in parallel each get a folder of their own; the next one to enter
+    merges what they did.
+
+    Args:
+        inner: The node: a function of the state, a Runnable, a compiled graph.
+        workspace: The folder and its store.
+        on_conflict: What happens when parallel branches changed the same file: `error` raises
+            `WorkspaceConflict`, `keep_both` keeps the second beside the first.
+        name: The node's name; the inner one's by default.
+    """
+
+    state_schema: ClassVar[type | None] = WorkspaceState
+
+    def __init__(
+        self,
+        inner: NodeLike,
+        *,
+        workspace: Workspace,
+        on_conflict: OnConflict = "error",
+        name: str | None = None,
+    ) -> None:
+        self.inner = as_runnable(inner)
+        self.workspace = workspace
+        self.on_conflict = on_conflict
+        super().__init__(name=name or self.inner.get_name())
+
+    @override
+    def plan(
+        self, state: State, runtime: Runtime[Any], config: RunnableConfig | None
+    ) -> Plan[Ask, Any, Update]:
+        thread = thread_of(runtime)
+        workspace = self.workspace.of_thread(thread)
+        session = yield entering(workspace, reference_in(state), thread, self.on_conflict)
+        try:
+            with session.workspace.as_current():
+                update = yield Ask.of(self.inner, state, config)
+            left = yield leaving(session)
+        finally:
+            session.close()
+        return with_reference(update, left)
+
+
+def thread_of(runtime: Runtime[Any]) -> str | None:
+    """The thread that is running; `None` without a checkpointer."""
+    info = runtime.execution_info
+    return info.thread_id if info is not None else None
+
+
+def reference_in(state: State) -> Reference | None:
+    """What the state says about the workspace."""
+    if isinstance(state, dict):
+        return state.get(KEY)
+    found: Reference | None = getattr(state, KEY, None)
+    return found
+
+
+def entering(
+    workspace: Workspace, value: Reference | None, thread: str | None, mode: OnConflict
+) -> Ask:
+    """Take a folder and bring it to the state's manifest; the reply is the session."""
+    return Ask(
+        lambda: workspace.run(enter(workspace, value, thread, mode)),
+        lambda: workspace.arun(enter(workspace, value, thread, mode)),
+    )
+
+
+def leaving(session: Session) -> Ask:
+    """Record the folder; the reply is the update of the channel, or nothing."""
+    return Ask(
+        lambda: session.workspace.run(session.leave()),
+        lambda: session.workspace.arun(session.leave()),
+    )
+
+
+def with_reference(update: Update, left: Reference | None) -> Update:
+    """A node's own update together with the workspace's."""
+    if left is None:
+        return update
+    if update is None:
+        return {KEY: left}
+    if isinstance(update, dict):
+        return {**update, KEY: left}
+    parts = update if isinstance(update, list | tuple) else [update]
+    return [
+        *(part if isinstance(part, Command) else Command(update=part) for part in parts),
+        Command(update={KEY: left}),
+    ]
+
+
+def workspace_notice(state: State) -> str | None:
+    """What the model should be told about its files: what is not kept, what was moved away.
+
+    It fits `create_agent(system=…)` beside other sections.
+    """
+    notes = [note for head in heads(reference_in(state)) for note in head.get("notes", [])]
+    return "About the workspace: " + "; ".join(dict.fromkeys(notes)) + "." if notes else None
