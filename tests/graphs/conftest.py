@@ -106,8 +106,6 @@ def dev_server(
     config = json.loads((root / "langgraph.json").read_text())
     ours = json.loads((folder / "app" / "langgraph.json").read_text())
     config["graphs"].update(ours["graphs"])
-    if os.environ.get("NOCP"):
-        config.pop("checkpointer"), config.pop("store")
     (folder / "langgraph.json").write_text(json.dumps(config))
     desk = folder / "workspace"
     shutil.copytree(root / "graphs" / "documents", desk / "documents")

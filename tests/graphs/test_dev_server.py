@@ -142,6 +142,24 @@ def test_delete(client: Any, dev_server: Server) -> None:
         client.threads.get_state(thread)
 
 
+def test_a_run_that_is_rolled_back_leaves_no_trace(client: Any, dev_server: Server) -> None:
+    thread = new_thread(client)
+    client.runs.wait(thread, "slow", input={"done": ["early"], "count": 5})
+    first = client.runs.create(thread, "slow", input={"done": ["never"], "count": -5})
+    deadline = time.monotonic() + 30
+    while "never" not in client.threads.get_state(thread)["values"]["done"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    second = client.runs.create(
+        thread, "slow", input={"done": ["late"], "count": 5}, multitask_strategy="rollback"
+    )
+    done = client.runs.join(thread, second["run_id"])
+    assert "never" not in done["done"]
+    assert done["done"][:2] == ["early", "step 5"]
+    with pytest.raises(NotFoundError):
+        client.runs.get(thread, first["run_id"])
+
+
 def test_the_store_is_ours(client: Any) -> None:
     client.store.put_item(("people", "ann"), "home", {"city": "Portland"})
     assert client.store.get_item(("people", "ann"), "home")["value"] == {"city": "Portland"}
@@ -152,9 +170,12 @@ def test_the_store_is_ours(client: Any) -> None:
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was(dev_server: Server, client: Any) -> None:
+    asked = new_thread(client)
+    client.runs.wait(asked, "asking", input={"wish": "hail"})
     thread = new_thread(client)
-    client.runs.create(thread, "slow", input={"done": [], "count": 0})
     ledger = dev_server.folder / "ledger.txt"
+    ledger.unlink(missing_ok=True)
+    client.runs.create(thread, "slow", input={"done": [], "count": 0})
     deadline = time.monotonic() + 30
     while not ledger.exists() or len(ledger.read_text().splitlines()) < 3:
         assert time.monotonic() < deadline
@@ -164,7 +185,10 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(dev_server: Server, client
     dev_server.start()
     # The server's own list of threads is written every ten seconds, so it may have forgotten
     # this one; its checkpoints are in our database.
-    client.threads.create(thread_id=thread, if_exists="do_nothing")
+    for each in (asked, thread):
+        client.threads.create(thread_id=each, if_exists="do_nothing")
+    answered = client.runs.wait(asked, "asking", command={"resume": "no"})
+    assert answered["outcome"] == "hail: no"
     done = client.runs.wait(thread, "slow", input=None)
     assert done["done"] == [f"step {number}" for number in range(6)]
     after = ledger.read_text().splitlines()[len(before) :]
@@ -176,5 +200,6 @@ def test_nothing_blocked_and_nothing_was_missing(dev_server: Server) -> None:
     log = dev_server.log
     assert "BlockingError" not in log
     assert "Blocking call" not in log
-    for method in ("adelete_thread", "adelete_for_runs", "acopy_thread", "aprune"):
-        assert method not in log, f"the server misses {method}"
+    assert "Custom checkpointer missing" not in log
+    assert "Using custom checkpointer: PlumbSaver" in log
+    assert "plumbgraph.memory.store.MemoryStore" in log
