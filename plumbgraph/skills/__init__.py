@@ -1,0 +1,1 @@
+"""Skills: SKILL.md folders found, ranked, loaded inside a token budget and put down again."""

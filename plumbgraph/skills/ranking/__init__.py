@@ -1,0 +1,1 @@
+"""Which skill fits a request: analysis, index, scoring and an honest verdict."""

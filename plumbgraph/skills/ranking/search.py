@@ -1,0 +1,161 @@
+"""From a request in words to ranked skills, with reasons and an honest verdict."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from plumbgraph.skills.ranking.analysis import Vocabulary
+from plumbgraph.skills.ranking.index import Floats, Index, Ints
+from plumbgraph.skills.ranking.synonyms import synonyms
+from plumbgraph.skills.ranking.words import terms_of
+from plumbgraph.skills.values import SkillRecord
+
+MAX_QUERY_CHARS = 4_000
+FITS_FROM = 0.5
+_HALF = 0.8
+_SHARE_OF_DENSE = 0.5
+_REASON_WORDS = 6
+
+
+class DenseScorer(Protocol):
+    """An optional second opinion, for example sentence embeddings."""
+
+    def __call__(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """How near each text is to the query, 0 to 1 (a cosine will do)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One ranked skill.
+
+    Attributes:
+        score: Comparable across requests: above `FITS_FROM` it probably fits.
+        reason: The words that decided.
+    """
+
+    record: SkillRecord
+    score: float
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The skill's name."""
+        return self.record.name
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(Sequence[Hit]):
+    """Hits, the best first, and whether any of them fits at all.
+
+    Attributes:
+        fits: False when nothing fits: then the hits are the nearest, not answers.
+        verdict: The same in a sentence.
+    """
+
+    hits: tuple[Hit, ...]
+    fits: bool
+    verdict: str
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN204 - a tuple's own overloads
+        return self.hits[index]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A request as weighted terms, and its neighbouring pairs."""
+
+    terms: dict[int, float]
+    phrases: tuple[tuple[int, int], ...]
+    words: tuple[str, ...]
+
+
+def read_query(text: str, vocabulary: Vocabulary, synonym_weight: float) -> Query:
+    """The terms of a request; those no skill uses are only counted among its words."""
+    words = terms_of(text[:MAX_QUERY_CHARS])
+    numbers = [vocabulary.number_of(word) for word in words]
+    counts = Counter(number for number in numbers if number >= 0)
+    terms = {number: 1 + math.log(count) for number, count in counts.items()}
+    for word in dict.fromkeys(words):
+        own = vocabulary.number_of(word)
+        for other in sorted(synonyms().get(word, ())):
+            if (number := vocabulary.number_of(other)) >= 0 and number not in counts:
+                weight = synonym_weight * terms.get(own, 1.0)
+                terms[number] = max(terms.get(number, 0.0), weight)
+    phrases = dict.fromkeys(
+        (a, b) for a, b in zip(numbers, numbers[1:], strict=False) if min(a, b) >= 0
+    )
+    return Query(terms, tuple(phrases), tuple(dict.fromkeys(words)))
+
+
+def rank(
+    index: Index,
+    vocabulary: Vocabulary,
+    records: Sequence[SkillRecord],
+    text: str,
+    *,
+    k: int,
+    dense: DenseScorer | None = None,
+) -> SearchResult:
+    """The `k` best of `records` for a request; `records[i]` is the index's document `i`."""
+    query = read_query(text, vocabulary, index.weights.synonym)
+    if not records or not query.terms:
+        return SearchResult((), False, _verdict(None, bool(records), bool(query.words)))
+    best, raw = index.best(index.scores(query.terms, query.phrases))
+    confidence = _confidence(raw, len(records))
+    if dense is not None:
+        best, confidence = _with_dense(text, records, best, confidence, dense)
+    hits = tuple(
+        Hit(records[i], round(float(score), 4), _reason(index, vocabulary, query, int(i)))
+        for i, score in zip(best[:k], confidence[:k], strict=True)
+    )
+    fits = bool(hits) and hits[0].score >= FITS_FROM
+    return SearchResult(hits, fits, _verdict(hits[0] if hits else None, True, True))
+
+
+def _confidence(raw: Floats, count: int) -> Floats:
+    """Raw sums on a scale that does not grow with the library, 0 to 1."""
+    scaled = raw / math.log(2 + count)
+    confidence: Floats = scaled / (scaled + np.float32(_HALF))
+    return confidence
+
+
+def _with_dense(
+    text: str, records: Sequence[SkillRecord], best: Ints, confidence: Floats, dense: DenseScorer
+) -> tuple[Ints, Floats]:
+    texts = [f"{record.name}: {record.description}" for record in records]
+    near = np.clip(np.asarray(dense(text, texts), np.float32), 0, 1)
+    lexical = np.zeros(len(records), np.float32)
+    lexical[best] = confidence
+    mixed = (1 - _SHARE_OF_DENSE) * lexical + _SHARE_OF_DENSE * near
+    order = np.argsort(-mixed, kind="stable")
+    return order, mixed[order]
+
+
+def _reason(index: Index, vocabulary: Vocabulary, query: Query, document: int) -> str:
+    shares = index.shares(query.terms, document)
+    words = [vocabulary.terms[term] for term, _ in shares[:_REASON_WORDS]]
+    return f"shares {', '.join(words)}" if words else "near in meaning"
+
+
+def _verdict(best: Hit | None, any_skill: bool, any_word: bool) -> str:  # noqa: FBT001 - private
+    if not any_skill:
+        return "There are no skills."
+    if not any_word:
+        return "Nothing fits: the request holds no word to search for."
+    if best is None:
+        return "Nothing fits: no skill shares a word with the request."
+    if best.score < FITS_FROM:
+        return f"Nothing fits; the nearest is {best.name!r} ({best.score:.2f} of {FITS_FROM})."
+    return f"{best.name!r} fits best ({best.score:.2f}; {best.reason})."

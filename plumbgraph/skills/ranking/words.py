@@ -1,0 +1,99 @@
+"""Text to search terms: split, folded, stemmed, with spellings of the same word made one."""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from functools import lru_cache
+
+import snowballstemmer
+
+_STEMMER = snowballstemmer.stemmer("english")
+_STEMMING = threading.Lock()
+_WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\W_a-z0-9]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
+_BRITISH = (
+    (re.compile(r"is(e|es|ed|er|ers|ing|ation|ations)$"), r"iz\1"),
+    (re.compile(r"yse(s|d|r|rs)?$"), r"yze\1"),
+    (re.compile(r"(?<=[a-z]{2})our(s|ed|ing|ful)?$"), r"or\1"),
+)
+_KEPT = frozenset(
+    "four your our hour hours rise rises wise noise raise exercise precise concise advise promise "
+    "franchise supervise surprise enterprise expertise otherwise likewise premise praise cruise "
+    "raised raising rising noised advised promised exercised supervised surprised praised "
+    "disguise merchandise paradise treatise revise revised revising devise devised comprise "
+    "comprised arise arising wiser riser advising promising supervising surprising tour pour".split()
+)
+STOP = frozenset(
+    "a about above after again all also am an and any are as at be because been before being below "
+    "between both but by can cannot could did do does doing done down during each either else etc "
+    "ever every few for from further get gets getting give gives go goes got had has have having he "
+    "her here hers him his how however i if in into is it its itself just know let lets like make "
+    "makes making many may me might mine more most much must my need needs no nor not now of off on "
+    "once one only onto or other our ours out over own please put same shall she should so some "
+    "such take than thank thanks that the their theirs them then there these they thing things "
+    "this those through to too try under until up upon us use used useful user users uses using "
+    "very via want wants was way we well were what when where whether which while who whom whose "
+    "why will with within without would yes yet you your yours im ive id youre theyre dont doesnt "
+    "cant wont isnt arent didnt whats thats lets hes shes theres heres skill skills".split()
+)
+_APART = re.compile(
+    r"[^.!?\n]*\b(?:do not|don't|never|not)\s+(?:use|trigger|invoke|activate|load|apply)\b[^.!?\n]*"
+    r"|[^.!?\n]*\bnot\s+(?:for|intended)\b[^.!?\n]*",
+    re.IGNORECASE,
+)
+
+
+def terms_of(text: str) -> list[str]:
+    """The search terms of a text in order, stop words left out."""
+    return [stem for word in split_words(text) if (stem := term(word))]
+
+
+def split_words(text: str) -> list[str]:
+    """Lower-case words; `camelCase` and `kebab-case` are taken apart, scripts without spaces
+    (Chinese, Japanese, Korean) come as overlapping pairs of characters.
+    """
+    folded = (
+        unicodedata.normalize("NFKC", _CAMEL.sub(" ", text))
+        .lower()
+        .replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    )
+    if folded.isascii():
+        return _WORD.findall(folded)
+    words: list[str] = []
+    for word in _WORD.findall(_unaccented(folded)):
+        if word.isascii() or not _without_spaces(word):
+            words.append(word)
+        else:
+            words += [word[i : i + 2] for i in range(max(1, len(word) - 1))]
+    return words
+
+
+@lru_cache(maxsize=200_000)
+def term(word: str) -> str:
+    """The index term of a lower-case word, or an empty string for a stop word."""
+    word = word.removesuffix("'s").replace("'", "")
+    if word in STOP or (len(word) == 1 and word.isascii() and not word.isalpha()):
+        return ""
+    if not word.isascii():
+        return word
+    if word not in _KEPT:
+        for pattern, american in _BRITISH:
+            word = pattern.sub(american, word) if len(word) > 4 else word  # noqa: PLR2004 - short words have no such suffix
+    with _STEMMING:
+        return str(_STEMMER.stemWord(word))
+
+
+def affirmative(description: str) -> str:
+    """A description without the sentences that say what the skill is *not* for."""
+    return _APART.sub(" ", description)
+
+
+def _unaccented(text: str) -> str:
+    spread = unicodedata.normalize("NFD", text)
+    return unicodedata.normalize("NFC", "".join(c for c in spread if not unicodedata.combining(c)))
+
+
+def _without_spaces(word: str) -> bool:
+    return any("\u2e80" <= c <= "\uffdc" for c in word)

@@ -1,0 +1,5 @@
+"""Where skills come from: folders, git commits, installed packages, a shared registry."""
+
+from plumbgraph.skills.sources.base import Scan as Scan
+from plumbgraph.skills.sources.base import Source as Source
+from plumbgraph.skills.sources.directory import DirectorySource as DirectorySource
