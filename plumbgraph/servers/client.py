@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from plumbgraph.settings import Settings
 
 _log = logging.getLogger("plumbgraph.servers")
+_KINDS: tuple[Kind, ...] = ("postgres", "valkey")
 _PAUSE_S = 0.005
 _NAME = re.compile(r"[a-z][a-z0-9_.-]*", re.IGNORECASE)
 
@@ -72,19 +73,8 @@ def up(
         ServerStartFailed: A server could not be started; the message shows its log's end.
         StoreUnavailable: A server given by URL does not answer.
     """
-    from plumbgraph.servers import external  # noqa: PLC0415 - the supervisor does without drivers
-
-    told = settings or external.settings(home)
-    given = external.ask(told)
-    layout = Layout(Path(os.path.abspath(home)) if home is not None else told.home)  # noqa: PTH100 - links stay
-    want: tuple[Kind, ...] = tuple(kind for kind in ("postgres", "valkey") if kind not in given)
-    if not want:
-        return external.only(told, given)
-    if sys.platform == "win32":
-        raise ServerStartFailed("Embedded servers need Linux or macOS.")
-    prepare(layout)
     launch = Launch(
-        want=want,
+        want=(),
         binaries=_given(postgres_bin, valkey_bin),
         tune=_one_of(tune),
         tcp=tcp,
@@ -92,8 +82,35 @@ def up(
         valkey_settings=_named(valkey_settings, "valkey_settings"),
         timeout_s=timeout_s,
     )
-    found = _attached(layout, launch, keep=keep, grace_s=grace_s)
+    return _resolved(home, settings, launch, keep=keep, grace_s=grace_s)
+
+
+def _resolved(
+    home: str | os.PathLike[str] | None,
+    settings: Settings | None,
+    launch: Launch,
+    *,
+    keep: bool,
+    grace_s: float | None,
+) -> Endpoints:
+    """Servers named by URL first, the embedded ones for what is left."""
+    from plumbgraph.servers import external  # noqa: PLC0415 - brings in pydantic
+
+    told = settings or external.settings(home)
+    given = external.ask(told)
+    want: tuple[Kind, ...] = tuple(kind for kind in _KINDS if kind not in given)
+    if not want:
+        return external.only(told, given)
+    if sys.platform == "win32":
+        raise ServerStartFailed("Embedded servers need Linux or macOS.")
+    layout = Layout(_absolute(home) if home is not None else told.home)
+    prepare(layout)
+    found = _attached(layout, replace(launch, want=want), keep=keep, grace_s=grace_s)
     return external.merged(found, told, given)
+
+
+def _absolute(home: str | os.PathLike[str]) -> Path:
+    return Path(os.path.abspath(home))  # noqa: PTH100 - resolve() would follow links
 
 
 def down(home: str | os.PathLike[str] | None = None, *, timeout_s: float = 30.0) -> Status:
@@ -104,9 +121,9 @@ def down(home: str | os.PathLike[str] | None = None, *, timeout_s: float = 30.0)
     Raises:
         ServerStartFailed: They did not stop in time.
     """
-    from plumbgraph.servers import external  # noqa: PLC0415 - the supervisor does without drivers
+    from plumbgraph.servers import external  # noqa: PLC0415 - brings in pydantic
 
-    layout = Layout(Path(os.path.abspath(home)) if home is not None else external.settings().home)  # noqa: PTH100 - links stay
+    layout = Layout(_absolute(home) if home is not None else external.settings().home)
     if not layout.root.exists():
         return status(layout.home)
     if Idle.read(layout.idle).keep:
@@ -199,19 +216,22 @@ def _in_time(layout: Layout, deadline: float) -> None:
 
 def _running(layout: Layout, launch: Launch, deadline: float) -> State:
     """The state of servers that answer, started here or by another process at the same time."""
+    asked = False
     while True:
         if locks.held(layout.ready):
             state = State.read(layout.state)
-            if state is not None and _serves(layout, state, launch):
+            if state is not None and _serves(layout, state, launch, asked=asked):
                 return state
+            asked = False
         elif not locks.held(layout.owner):
             _log.info("starting the servers of %s", layout.home)
-            _spawn(layout, _complete(layout, launch))
+            asked = _spawn(layout, _complete(layout, launch))
             continue
         _in_time(layout, deadline)
 
 
-def _serves(layout: Layout, state: State, launch: Launch) -> bool:
+def _serves(layout: Layout, state: State, launch: Launch, *, asked: bool) -> bool:
+    """Whether all wanted servers answer; `asked`: our own supervisor has just asked them."""
     _refuse_other_options(layout, state, launch)
     for kind in launch.want:
         server = state.servers.get(kind)
@@ -223,7 +243,7 @@ def _serves(layout: Layout, state: State, launch: Launch) -> bool:
                 fresh.replace(path)
                 process.send([state.pid], signal.SIGHUP)
             return False
-        if not answers(kind, server.socket):
+        if not asked and not answers(kind, server.socket):
             return False
     return True
 
@@ -251,28 +271,16 @@ def _refuse_other_options(layout: Layout, state: State, launch: Launch) -> None:
         )
 
 
-def _spawn(layout: Layout, launch: Launch) -> None:
-    """Start a supervisor and wait for its word; giving way to another one is no failure."""
-    read, write = os.pipe()
+def _spawn(layout: Layout, launch: Launch) -> bool:
+    """Whether the supervisor started here is ready; giving way to another is no failure."""
     log = layout.log("supervisor")
-    package = str(Path(__file__).parents[2])
-    found = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    argv = [sys.executable, "-S", "-m", "plumbgraph.servers.supervisor", str(layout.home)]
+    since = log.stat().st_size if log.exists() else 0
+    read, write = os.pipe()
     try:
-        with log.open("ab") as sink:
-            since = sink.tell()
-            subprocess.run(  # noqa: S603 - our own module under our own interpreter
-                [*argv, str(write)],
-                input=launch.to_json().encode(),
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-                cwd="/",
-                env={**os.environ, "PYTHONPATH": found},
-                pass_fds=(write,),
-                start_new_session=True,
-                check=False,
-            )
-        os.close(write)
+        try:
+            _run_supervisor(layout, launch, log=log, report=write)
+        finally:
+            os.close(write)
         word = _word(read, launch.timeout_s)
     finally:
         os.close(read)
@@ -284,12 +292,32 @@ def _spawn(layout: Layout, launch: Launch) -> None:
         while locks.held(layout.owner) and not locks.held(layout.ready):
             time.sleep(_PAUSE_S)  # it has stopped its servers and is about to end
         raise _as_error(told["failed"])
+    return bool(told.get("ready"))
+
+
+def _run_supervisor(layout: Layout, launch: Launch, *, log: Path, report: int) -> None:
+    """Start it without site packages, which it does not need and would take time to find."""
+    package = str(Path(__file__).parents[2])
+    found = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    argv = [sys.executable, "-S", "-m", "plumbgraph.servers.supervisor", str(layout.home)]
+    with log.open("ab") as sink:
+        subprocess.run(  # noqa: S603 - our own module under our own interpreter
+            [*argv, str(report)],
+            input=launch.to_json().encode(),
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": found},
+            pass_fds=(report,),
+            start_new_session=True,
+            check=False,
+        )
 
 
 def _word(read: int, timeout_s: float) -> bytes:
-    """What the supervisor reports; nothing when it died."""
+    """The one line the supervisor reports; nothing when it died."""
     heard = b""
-    while select.select([read], [], [], timeout_s + 5)[0]:
+    while not heard.endswith(b"\n") and select.select([read], [], [], timeout_s + 5)[0]:
         part = os.read(read, 65536)
         if not part:
             break

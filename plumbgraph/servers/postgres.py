@@ -41,6 +41,7 @@ class Postgres(Service):
     stops_by: ClassVar[signal.Signals] = signal.SIGINT  # fast; SIGTERM would wait for all clients
     gives_up_by: ClassVar[signal.Signals] = signal.SIGQUIT
     _sync: subprocess.Popen[bytes] | None = None
+    _has_database = False
 
     def program(self, name: str) -> str:
         """A program of this installation, where the servers' user can run it."""
@@ -124,13 +125,15 @@ class Postgres(Service):
         return str(self.sockets / f".s.PGSQL.{self._port() or PORT}")
 
     def ask(self) -> Running:
-        """Ask for the version, and for pgvector's."""
+        """Ask for the versions, and whether our database is there."""
         assert self.child is not None
-        (version,), vector = wire.postgres(
+        (version,), vector, known = wire.postgres(
             self.socket(),
             "SELECT current_setting('server_version')",
             "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'",
+            f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'",
         )
+        self._has_database = bool(known)
         return Running(
             kind=self.kind,
             pid=self.child.pid,
@@ -144,8 +147,7 @@ class Postgres(Service):
 
     def settle(self) -> None:
         """Make the database, set the password for TCP, and wait until a new cluster is on disk."""
-        known = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"
-        if not wire.postgres(self.socket(), known)[0]:
+        if not self._has_database:
             wire.postgres(self.socket(), f"CREATE DATABASE {DATABASE}")
         if self.launch.tcp:
             word = _secrets(self)["postgres"]

@@ -125,7 +125,7 @@ class Supervisor:
         report, self.report = self.report, -1
         if report >= 0:
             with suppress(OSError):
-                os.write(report, json.dumps(line).encode())
+                os.write(report, json.dumps(line).encode() + b"\n")
             os.close(report)
 
     def _serve(self) -> None:
@@ -246,7 +246,7 @@ def main(argv: list[str]) -> int:
     os.umask(0o077)
     owner = owner_lock(layout)
     if owner is None:
-        os.write(report, b'{"lost": true}')
+        os.write(report, b'{"lost": true}\n')
         return 0
     try:
         return Supervisor(layout, launch, report).run()
