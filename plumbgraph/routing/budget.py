@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, TypeAlias
 
 from plumbgraph.errors import SettingsError
@@ -90,7 +90,7 @@ class Lease:
     @property
     def period(self) -> str:
         """The month whose ledger the charge goes to."""
-        return datetime.fromtimestamp(self.at, UTC).strftime("%Y%m")
+        return periods(self.at)[0]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for a journal."""
@@ -186,6 +186,9 @@ class Ledger(Protocol):
     def charges(self, period: str) -> list[Charge]:
         """The ledger of a month, `YYYYMM`."""
 
+    def charge(self, charge_id: str, at: float) -> Charge | None:
+        """A charge of the month of `at` or the one before, by its id."""
+
     async def areserve(self, lease: Lease, *, ttl_s: float) -> Refused | None:
         """See `reserve`."""
 
@@ -209,6 +212,15 @@ class Ledger(Protocol):
 
     async def acharges(self, period: str) -> list[Charge]:
         """See `charges`."""
+
+    async def acharge(self, charge_id: str, at: float) -> Charge | None:
+        """See `charge`."""
+
+
+def periods(at: float) -> tuple[str, str]:
+    """The ledger months at a time: its own and the one before."""
+    now = datetime.fromtimestamp(at, UTC)
+    return f"{now:%Y%m}", f"{now.replace(day=1) - timedelta(days=1):%Y%m}"
 
 
 def row_of(charge: Charge) -> str:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from langchain_core.messages import AIMessage
+from langgraph.errors import GraphBubbleUp
+
+from plumbgraph.errors import PlumbError
 
 Kind: TypeAlias = Literal[
     "rate_limited", "server", "timeout", "connection", "cut", "malformed", "auth", "context",
@@ -19,8 +22,15 @@ _FINISHERS = frozenset(
     | {"deepseek", "fireworks", "groq", "ollama", "openrouter", "scripted", "together", "xai"}
 )
 _NEVER_SENT = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ConnectionRefusedError"})
-_CONTEXT_WORDS = ("context length", "context_length", "maximum context", "too many tokens")
-_CONTEXT_WORDS += ("prompt is too long", "input length", "context window", "token count")
+_CONNECTION = frozenset(
+    {"APIConnectionError", "ReadError", "WriteError", "RemoteProtocolError", "ClientConnectorError"}
+    | {"ClientPayloadError", "ServerDisconnectedError", "IncompleteRead", "ProtocolError"}
+)
+_MISTAKES = (TypeError, AttributeError, LookupError, NameError, AssertionError, ArithmeticError)
+_CONTEXT_WORDS = (
+    *("context length", "context_length", "maximum context", "too many tokens"),
+    *("prompt is too long", "input length", "context window", "token count"),
+)
 _RATE, _TIMEOUT, _OVERLOADED = 429, 408, 529
 
 
@@ -50,9 +60,12 @@ def classify(error: BaseException) -> Fault | None:
     """What a failure means; `None` where it is not the provider's.
 
     A `TypeError`, a wrong argument or any other mistake of one's own gives `None`: another
-    model would only hide it.
+    model would only hide it. The innermost cause is asked first, as it knows most exactly
+    whether anything was sent.
     """
-    for link in _chain(error):
+    if isinstance(error, (*_MISTAKES, PlumbError, GraphBubbleUp)):
+        return None
+    for link in reversed(list(_chain(error))):
         if found := _by_status(link) or _by_name(link):
             return found
     return None
@@ -114,34 +127,11 @@ def _by_name(error: BaseException) -> Fault | None:
         return Fault("malformed", billed=True)
     if name in _NEVER_SENT:
         return Fault("connection", billed=False)
-    if _is_connection(error) and error.__cause__ is not None and _names_in_chain(error):
-        return None
     if isinstance(error, TimeoutError) or name.endswith(("Timeout", "TimeoutError")):
         return Fault("timeout", billed=True)
-    return Fault("connection", billed=True) if _is_connection(error) else None
-
-
-def _is_connection(error: BaseException) -> bool:
-    name = type(error).__name__
-    return name in _CONNECTION or (
-        isinstance(error, ConnectionError) and "Plumb" not in _bases(error)
-    )
-
-
-def _bases(error: BaseException) -> str:
-    return " ".join(base.__name__ for base in type(error).__mro__)
-
-
-def _names_in_chain(error: BaseException) -> bool:
-    """Whether a cause says more exactly what the connection's failure was."""
-    causes = list(_chain(error))[1:]
-    return any(type(cause).__name__ in _NEVER_SENT | _CONNECTION for cause in causes)
-
-
-_CONNECTION = frozenset(
-    {"APIConnectionError", "ReadError", "WriteError", "RemoteProtocolError", "ClientConnectorError"}
-    | {"ClientPayloadError", "ServerDisconnectedError", "IncompleteRead", "ProtocolError"}
-)
+    if name in _CONNECTION or isinstance(error, ConnectionError):
+        return Fault("connection", billed=True)
+    return None
 
 
 def _retry_after(headers: Mapping[str, Any]) -> float:

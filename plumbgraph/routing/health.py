@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 from plumbgraph.clock import SYSTEM, Clock
 from plumbgraph.errors import StoreUnavailable
@@ -17,8 +17,8 @@ from plumbgraph.redis.library import Call, library
 class State(IntEnum):
     """What a breaker says of a model."""
 
-    OPEN = 0
-    CLOSED = 1
+    READY = 0
+    RESTING = 1
     PROBE = 2
 
 
@@ -27,7 +27,7 @@ class Breaker:
     """When a model is left alone, and for how long.
 
     Attributes:
-        failures: So many in a row close it to calls; a provider's own `Retry-After` does so at
+        failures: After so many in a row it rests; a provider's own `Retry-After` counts at
             once.
         rest_s: For how long at first; doubled with each further failure.
         most_s: Never longer.
@@ -107,7 +107,7 @@ class MemoryHealth:
             state = self._state(record, now)
             if state is State.PROBE and record is not None:
                 record.probing = now + self._breaker.probe_s
-            return state is not State.CLOSED
+            return state is not State.RESTING
 
     def failed(self, model: str, retry_after_s: float) -> float:
         """See `Health.failed`."""
@@ -148,8 +148,8 @@ class MemoryHealth:
     @staticmethod
     def _state(record: _Record | None, now: float) -> State:
         if record is None or not record.until:
-            return State.OPEN
-        return State.CLOSED if max(record.until, record.probing) > now else State.PROBE
+            return State.READY
+        return State.RESTING if max(record.until, record.probing) > now else State.PROBE
 
 
 class RedisHealth:
@@ -258,7 +258,7 @@ class RedisHealth:
         self._suspects.discard(model)
         self._read_at = float("-inf")
 
-    def _call(self, part: str, *args: object, reads: bool = False) -> RedisPlan[object]:
+    def _call(self, part: str, *args: Any, reads: bool = False) -> RedisPlan[Any]:
         base = f"plumb:{{{self._tenant}}}:"
         names = ("budget", "due", "lease", "ledger", "doubt", "seen", "health")
         keys = tuple(base + name for name in names)

@@ -15,6 +15,7 @@ from plumbgraph.routing.budget import (
     Lease,
     Refused,
     Settled,
+    periods,
     row_of,
 )
 from plumbgraph.routing.values import Charge
@@ -105,6 +106,14 @@ class RedisLedger:
         """See `Ledger.charges`."""
         return await self._redis.arun(self._charges(period))
 
+    def charge(self, charge_id: str, at: float) -> Charge | None:
+        """See `Ledger.charge`."""
+        return self._redis.run(self._charge(charge_id, at))
+
+    async def acharge(self, charge_id: str, at: float) -> Charge | None:
+        """See `Ledger.charge`."""
+        return await self._redis.arun(self._charge(charge_id, at))
+
     def _reserve(self, lease: Lease, ttl_s: float) -> RedisPlan[Refused | None]:
         if self._replicas is None:
             yield from self._inspect()
@@ -157,6 +166,12 @@ class RedisLedger:
     def _charges(self, period: str) -> RedisPlan[list[Charge]]:
         (told,) = _checked((yield (Command("HGETALL", self._keys(period)[3]),)))
         return [Charge.from_dict(json.loads(text)) for _, text in _pairs(told)]
+
+    def _charge(self, charge_id: str, at: float) -> RedisPlan[Charge | None]:
+        keys = [self._keys(period)[3] for period in periods(at)]
+        told = _checked((yield tuple(Command("HGET", key, charge_id) for key in keys)))
+        found = next((text for text in told if text), None)
+        return Charge.from_dict(json.loads(found)) if found else None
 
     def _inspect(self) -> RedisPlan[None]:
         near = self._keys()[0]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from threading import Lock
 
 from plumbgraph.clock import SYSTEM, Clock
-from plumbgraph.routing.budget import Account, Balance, Doubt, Lease, Refused, Settled
+from plumbgraph.routing.budget import Account, Balance, Doubt, Lease, Refused, Settled, periods
 from plumbgraph.routing.values import Charge
 
 _WINDOWS_S = {"hour": 3600, "day": 86_400}
@@ -113,6 +113,16 @@ class MemoryLedger:
         """See `Ledger.charges`."""
         with self._lock:
             return list(self._rows.get(period, {}).values())
+
+    def charge(self, charge_id: str, at: float) -> Charge | None:
+        """See `Ledger.charge`."""
+        with self._lock:
+            found = (self._rows.get(period, {}).get(charge_id) for period in periods(at))
+            return next((charge for charge in found if charge), None)
+
+    async def acharge(self, charge_id: str, at: float) -> Charge | None:
+        """See `Ledger.charge`."""
+        return self.charge(charge_id, at)
 
     async def areserve(self, lease: Lease, *, ttl_s: float) -> Refused | None:
         """See `Ledger.reserve`."""
