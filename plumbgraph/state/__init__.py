@@ -1,0 +1,44 @@
+"""State: `PlumbSaver`, the checkpointer that threads survive on.
+
+What other parts use, beside LangGraph's own saver methods (each with its `a…` twin)::
+
+    saver.wait_committed(thread_id, checkpoint_ns, checkpoint_id, *, timeout_s=30.0) -> bool
+    await saver.await_committed(thread_id, checkpoint_ns, checkpoint_id, *, timeout_s=30.0) -> bool
+        True as soon as the checkpoint is committed, by this saver's own put or by anybody's;
+        False when the time is over (a run with durability="exit" commits only at its end).
+        Raises what the put raised (StaleWriter, ClaimLost, …): then the run must not go on.
+    current_branch(thread_id, *, tenant="default") -> str        (from plumbgraph.state)
+        The branch the running node works on: "" for the first, else an id that stays the same
+        through crash and resume and that every later checkpoint of the branch inherits.
+    saver.threads(limit=100) -> list[ThreadInfo]       thread_id, touched_at, steps, status
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plumbgraph.state.context import current_branch as current_branch
+    from plumbgraph.state.saver import PlumbSaver as PlumbSaver
+    from plumbgraph.state.serde import PlumbSerializer as PlumbSerializer
+
+_HOMES = {
+    "PlumbSaver": "saver",
+    "PlumbSerializer": "serde",
+    "current_branch": "context",
+}
+
+__all__ = [*_HOMES]  # noqa: PLE0604 - names resolve lazily
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,125 @@
+"""What all copies of a saver share: the database, its caches, and what is under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Literal, TypeAlias
+
+from plumbgraph.errors import SettingsError
+from plumbgraph.postgres.pool import Database
+from plumbgraph.state.cache import ByteCache, Recent
+from plumbgraph.state.context import StreamKey
+from plumbgraph.state.ids import checked_text
+from plumbgraph.state.logs import LogBook
+from plumbgraph.state.refs import Channels, Shelf
+from plumbgraph.state.spans import Span
+
+Tenant: TypeAlias = str | Callable[[Mapping[str, Any]], str]
+CheckpointKey: TypeAlias = tuple[StreamKey, str]
+
+
+class Flights:
+    """Calls this process has begun and not finished, by what they write to."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._flying: dict[CheckpointKey, set[Future[None]]] = {}
+
+    @contextmanager
+    def flight(self, key: CheckpointKey) -> Iterator[None]:
+        """Announce a call for as long as the block lasts; its error is the flight's."""
+        flight: Future[None] = Future()
+        with self._lock:
+            self._flying.setdefault(key, set()).add(flight)
+        try:
+            yield
+        except BaseException as error:
+            self._end(key, flight)
+            flight.set_exception(error)
+            raise
+        self._end(key, flight)
+        flight.set_result(None)
+
+    def _end(self, key: CheckpointKey, flight: Future[None]) -> None:
+        with self._lock:
+            flying = self._flying.get(key, set())
+            flying.discard(flight)
+            if not flying:
+                self._flying.pop(key, None)
+
+    def of(self, key: CheckpointKey) -> list[Future[None]]:
+        """The calls under way."""
+        with self._lock:
+            return list(self._flying.get(key, ()))
+
+    def wait(self, key: CheckpointKey) -> None:
+        """Block until the calls that are under way now are over, however they end."""
+        if flying := self.of(key):
+            wait(flying)
+
+    async def await_(self, key: CheckpointKey) -> None:
+        """Await the same."""
+        if flying := self.of(key):
+            await asyncio.gather(*map(asyncio.wrap_future, flying), return_exceptions=True)
+
+
+@dataclass(slots=True)
+class Core:
+    """The shared part of a saver; caches hold nothing that correctness rests on."""
+
+    db: Database
+    tenant: Tenant
+    on_stale: Literal["raise", "fork"]
+    book: LogBook = field(default_factory=LogBook)
+    bytes: ByteCache = field(default_factory=ByteCache)
+    channels: Recent[CheckpointKey, Channels] = field(default_factory=lambda: Recent(1024))
+    handed: Recent[CheckpointKey, dict[str, Shelf]] = field(default_factory=lambda: Recent(1024))
+    logs: Recent[StreamKey, list[Span]] = field(default_factory=lambda: Recent(4096))
+    generations: Recent[tuple[str, str], int] = field(default_factory=lambda: Recent(4096))
+    committed: Recent[CheckpointKey, bool] = field(default_factory=lambda: Recent(4096))
+    puts: Flights = field(default_factory=Flights)
+    writes: Flights = field(default_factory=Flights)
+
+    def tenant_of(self, config: Mapping[str, Any]) -> str:
+        """The tenant a config belongs to."""
+        return self.tenant if isinstance(self.tenant, str) else self.tenant(config)
+
+    def stream_of(self, config: Mapping[str, Any]) -> StreamKey:
+        """Tenant, thread and namespace of a config.
+
+        Raises:
+            SettingsError: It names no thread, or one PostgreSQL cannot hold.
+        """
+        found = config.get("configurable", {})
+        if found.get("thread_id") is None:
+            raise SettingsError(
+                "The config names no thread_id.",
+                hint='Pass {"configurable": {"thread_id": …}} when calling the graph.',
+            )
+        thread = checked_text("thread_id", found["thread_id"])
+        ns = checked_text("checkpoint_ns", found.get("checkpoint_ns") or "")
+        return self.tenant_of(config), thread, ns
+
+    def learn_generation(self, tenant: str, thread: str, generation: int) -> None:
+        """Note a thread's generation; content was taken away since another, so forget all of it."""
+        known = self.generations.get((tenant, thread))
+        if known is not None and known != generation:
+            self.forget(tenant, thread)
+        self.generations.put((tenant, thread), generation)
+
+    def forget(self, tenant: str, thread: str) -> None:
+        """Drop everything cached about a thread."""
+
+        def of_thread(key: Any) -> bool:
+            return bool(key[0][:2] == (tenant, thread))
+
+        for cache in (self.channels, self.handed, self.committed):
+            cache.drop(of_thread)
+        self.logs.drop(lambda key: key[:2] == (tenant, thread))
+        self.generations.pop((tenant, thread))
+        self.book.forget((tenant, thread))

@@ -1,0 +1,78 @@
+"""Rebuild messages straight from their stored fields, without validating what was valid before.
+
+Only for exact classes whose stored keys equal the class's present fields; everything else takes
+the validating way. Each class is compared once with its validated twin and left to validation
+if they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages.base import BaseMessage
+
+Build = Callable[[dict[str, Any]], Any]
+
+_SAMPLES: dict[type[BaseMessage], tuple[dict[str, Any], ...]] = {
+    HumanMessage: ({"content": "a", "id": "1"}, {"content": [{"type": "text", "text": "a"}]}),
+    SystemMessage: ({"content": "a", "name": "n"},),
+    AIMessage: (
+        {"content": "a", "id": "1", "response_metadata": {"model": "m"}},
+        {
+            "content": "",
+            "tool_calls": [{"name": "f", "args": {"x": [1]}, "id": "c", "type": "tool_call"}],
+            "usage_metadata": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+        },
+    ),
+    ToolMessage: ({"content": "a", "tool_call_id": "c", "artifact": {"rows": [1]}},),
+}
+_NAMES = {(cls.__module__, cls.__name__): cls for cls in _SAMPLES}
+
+
+@cache
+def builder(module: str, name: str) -> tuple[frozenset[str], Build] | None:
+    """The fields a stored message must have and how to build it, or None for any other class."""
+    cls = _NAMES.get((module, name))
+    if cls is None:
+        return None
+    build = _build(cls)
+    if not all(_same(cls, build, sample) for sample in _SAMPLES[cls]):
+        return None
+    return frozenset(cls.model_fields), build
+
+
+def is_direct(cls: type) -> bool:
+    """Whether this is exactly one of the classes that can be built directly."""
+    return cls in _SAMPLES
+
+
+def _build(cls: type[BaseMessage]) -> Build:
+    new, put = cls.__new__, object.__setattr__
+
+    def build(fields: dict[str, Any]) -> Any:
+        message = new(cls)
+        put(message, "__dict__", fields)
+        put(message, "__pydantic_fields_set__", set(fields))
+        put(message, "__pydantic_extra__", {})
+        put(message, "__pydantic_private__", None)
+        return message
+
+    return build
+
+
+def _same(cls: type[BaseMessage], build: Build, sample: dict[str, Any]) -> bool:
+    first = cls(**sample)
+    validated = cls(**first.model_dump())
+    built = build(first.model_dump())
+    return (
+        type(built) is type(validated)
+        and built == validated
+        and built.__dict__ == validated.__dict__
+        and list(built.__dict__) == list(validated.__dict__)
+        and built.__pydantic_extra__ == validated.__pydantic_extra__
+        and built.__pydantic_private__ == validated.__pydantic_private__
+        and built.model_fields_set == validated.model_fields_set
+    )

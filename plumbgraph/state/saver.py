@@ -1,0 +1,324 @@
+"""`PlumbSaver`: LangGraph's checkpointer on PostgreSQL, both colours on one object."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal, Self
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import (
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+    DeltaChannelHistory,
+    get_checkpoint_id,
+    get_checkpoint_metadata,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from plumbgraph.errors import SettingsError
+from plumbgraph.postgres.pool import AsyncPool, Database, SyncPool
+from plumbgraph.postgres.statement import SqlPlan
+from plumbgraph.state import context, reading, writing
+from plumbgraph.state.context import StreamKey
+from plumbgraph.state.core import Core, Tenant
+from plumbgraph.state.ids import checked_text
+from plumbgraph.state.listing import Listing, ListRequest
+from plumbgraph.state.serde import Allowed, PlumbSerializer
+from plumbgraph.state.thread_face import ThreadFace
+from plumbgraph.state.upkeep_face import UpkeepFace
+from plumbgraph.state.versions import next_version
+
+
+class PlumbSaver(ThreadFace, UpkeepFace, BaseCheckpointSaver[Any]):
+    """A checkpointer that stores each message once and lets one writer win.
+
+    Makes no connection until first used and needs no running loop to be made; one object serves
+    `invoke`, `ainvoke`, worker threads and several event loops. Copies (`copy.copy`,
+    `with_allowlist`) share connections and caches.
+
+    Args:
+        postgres: A URL (both colours), a psycopg pool (its own colour), or a
+            `plumbgraph.postgres.pool.Database` to share with other parts.
+        schema: Where the tables live; not used where a `Database` is given.
+        tenant: Whose threads these are: a name, or a function of the run's config.
+        serde: Serializer of values; by default LangGraph's format, strict in both directions.
+        allow: Classes, or `(module, name)` pairs, that state may hold beside the safe ones.
+        on_stale: What a put on an old parent does that is no deliberate fork: "raise"
+            `StaleWriter`, or "fork" and so keep both branches.
+        pool_max: Most connections a process and colour may hold.
+        auto_setup: Create or update the tables on first use.
+
+    Raises:
+        SettingsError: An argument cannot be used; two exclude each other.
+    """
+
+    def __init__(
+        self,
+        postgres: str | SyncPool | AsyncPool | Database,
+        *,
+        schema: str = "plumbgraph",
+        tenant: Tenant = "default",
+        serde: SerializerProtocol | None = None,
+        allow: Allowed = (),
+        on_stale: Literal["raise", "fork"] = "raise",
+        pool_max: int = 4,
+        auto_setup: bool = True,
+    ) -> None:
+        if on_stale not in ("raise", "fork"):
+            raise SettingsError(
+                f"on_stale={on_stale!r} is not known.", hint='Use "raise" or "fork".'
+            )
+        if serde is not None and allow:
+            raise SettingsError(
+                "Both serde and allow are given.", hint="Give the allowed types to your serializer."
+            )
+        super().__init__(serde=serde or PlumbSerializer(allow=allow))
+        if isinstance(postgres, Database):
+            db = postgres
+        else:
+            db = Database(postgres, schema=schema, pool_max=pool_max, auto_setup=auto_setup)
+        self._shared = not isinstance(postgres, Database)
+        self._core = Core(db, tenant, on_stale)
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
+        """A saver for a URL; usable as it is, and with `with` or `async with`."""
+        return cls(conn_string, **options)
+
+    # --- set-up and the end ---
+
+    def setup(self) -> None:
+        """Create or update the tables; idempotent, and safe when many processes race."""
+        self._core.db.setup()
+
+    async def asetup(self) -> None:
+        """Create or update the tables; see `setup`."""
+        await self._core.db.asetup()
+
+    def close(self) -> None:
+        """Close the connections of blocking calls; a given pool or Database stays open."""
+        if self._shared:
+            self._core.db.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this loop and of blocking calls; see `close`."""
+        if self._shared:
+            await self._core.db.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # --- reading ---
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The latest checkpoint of a thread, or the one the config names; None if there is none.
+
+        Its values belong to the caller alone. Its pending writes are in the order in which a
+        live run applies them.
+        """
+        return self._core.db.run(self._get(config))
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        """The latest checkpoint of a thread, or the one the config names; see `get_tuple`."""
+        return await self._core.db.arun(self._get(config))
+
+    def _get(self, config: RunnableConfig) -> SqlPlan[CheckpointTuple | None]:
+        stream = self._core.stream_of(config)
+        if "checkpoint_id" not in config["configurable"]:
+            # LangGraph looks up the head with an explicit None while it runs from an older id.
+            context.read_latest(stream)
+        return reading.get_tuple(self._core, stream, get_checkpoint_id(config), self.serde)
+
+    def list(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - LangGraph's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Checkpoints, newest first, each read and decoded when it is asked for."""
+        listing = self._listing(config, filter, before, limit)
+        while (found := self._core.db.run(listing.next())) is not None:
+            yield found
+
+    async def alist(
+        self,
+        config: RunnableConfig | None,
+        *,
+        filter: dict[str, Any] | None = None,  # noqa: A002 - LangGraph's name
+        before: RunnableConfig | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """Checkpoints, newest first; see `list`."""
+        listing = self._listing(config, filter, before, limit)
+        while (found := await self._core.db.arun(listing.next())) is not None:
+            yield found
+
+    def _listing(
+        self,
+        config: RunnableConfig | None,
+        wanted: dict[str, Any] | None,
+        before: RunnableConfig | None,
+        limit: int | None,
+    ) -> Listing:
+        found = (config or {}).get("configurable", {})
+        thread, ns = found.get("thread_id"), found.get("checkpoint_ns")
+        ask = ListRequest(
+            self._core.tenant_of(config or {}),
+            None if thread is None else checked_text("thread_id", thread),
+            None if ns is None else checked_text("checkpoint_ns", ns),
+            found.get("checkpoint_id"),
+            get_checkpoint_id(before) if before else None,
+            wanted or {},
+            limit,
+        )
+        return Listing(self._core, ask, self.serde)
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """For each DeltaChannel its stored value and the writes since; usually one statement."""
+        return self._core.db.run(self._history(config, channels))
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        """For each DeltaChannel its stored value and the writes since."""
+        return await self._core.db.arun(self._history(config, channels))
+
+    def _history(
+        self, config: RunnableConfig, channels: Sequence[str]
+    ) -> SqlPlan[dict[str, DeltaChannelHistory]]:
+        stream, wanted = self._core.stream_of(config), get_checkpoint_id(config)
+        return reading.history(self._core, stream, wanted, channels, self.serde)
+
+    # --- writing ---
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint and make it the thread's head, in one statement.
+
+        Waits for the writes of its parent that this saver has been handed, so that what a
+        checkpoint includes is never newer than what is stored about its tasks.
+
+        Raises:
+            StaleWriter: The parent is no longer the head, and this is no deliberate fork.
+            TypeRefused: A value holds a type that is not allowed; nothing was written.
+            ThreadDeleted: The thread was deleted.
+            ClaimLost: The claim this call was made under has run out or passed on.
+            ThreadBusy: Another process has claimed the thread.
+        """
+        with self._put(config, checkpoint, metadata, new_versions) as ask:
+            self._core.writes.wait((ask.stream, ask.parent or ""))
+            self._core.db.run(writing.put(self._core, ask))
+        return _config(ask.stream, checkpoint["id"])
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Store a checkpoint and make it the thread's head; see `put`."""
+        with self._put(config, checkpoint, metadata, new_versions) as ask:
+            await self._core.writes.await_((ask.stream, ask.parent or ""))
+            await self._core.db.arun(writing.put(self._core, ask))
+        return _config(ask.stream, checkpoint["id"])
+
+    @contextmanager
+    def _put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> Iterator[writing.PutRequest]:
+        stream = self._core.stream_of(config)
+        with self._core.puts.flight((stream, checkpoint["id"])):
+            yield writing.PutRequest(
+                stream,
+                get_checkpoint_id(config) or None,
+                checkpoint,
+                get_checkpoint_metadata(config, metadata),
+                new_versions,
+                self.serde,
+                context.claim_of(*stream[:2]),
+                context.reading_of(stream),
+            )
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store what a task wrote, in one statement; what is stored already stays.
+
+        Raises:
+            TypeRefused: A value holds a type that is not allowed; nothing was written.
+            ThreadDeleted: The thread was deleted.
+            ClaimLost: The claim this call was made under has run out or passed on.
+            ThreadBusy: Another process has claimed the thread.
+        """
+        with self._writes(config, writes, task_id, task_path) as ask:
+            self._core.db.run(writing.put_writes(self._core, ask))
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store what a task wrote; see `put_writes`."""
+        with self._writes(config, writes, task_id, task_path) as ask:
+            await self._core.db.arun(writing.put_writes(self._core, ask))
+
+    @contextmanager
+    def _writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+    ) -> Iterator[writing.WritesRequest]:
+        stream, checkpoint_id = (
+            self._core.stream_of(config),
+            config["configurable"]["checkpoint_id"],
+        )
+        claim = context.claim_of(*stream[:2])
+        with self._core.writes.flight((stream, checkpoint_id)):
+            yield writing.WritesRequest(
+                stream, checkpoint_id, writes, task_id, task_path, self.serde, claim
+            )
+
+    def get_next_version(self, current: Any, channel: None) -> Any:  # noqa: ARG002 - LangGraph's
+        """The channel version after `current`; whole numbers, or texts where a thread has those."""
+        return next_version(current)
+
+
+def _config(stream: StreamKey, checkpoint_id: str) -> RunnableConfig:
+    _, thread, ns = stream
+    found = {"thread_id": thread, "checkpoint_ns": ns, "checkpoint_id": checkpoint_id}
+    return {"configurable": found}

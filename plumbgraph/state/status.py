@@ -1,0 +1,166 @@
+"""What a thread is doing, from its checkpoints, pending writes and claim, without its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import INTERRUPT, RESUME, TASKS
+
+from plumbgraph.errors import ThreadNotFound
+from plumbgraph.postgres.statement import SqlPlan, Statement
+from plumbgraph.state.codec import load_item
+from plumbgraph.state.frames import loads, unwrap
+from plumbgraph.state.ids import unpack_id
+from plumbgraph.state.refs import Kind
+
+State: TypeAlias = Literal["finished", "interrupted", "runnable", "running", "crashed", "parked"]
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadInfo:
+    """A thread as `threads` lists it.
+
+    Attributes:
+        touched_at: When something was last stored.
+        steps: The number of the latest step; -1 is the input of a first run.
+        status: See `RunStatus.state`.
+    """
+
+    thread_id: str
+    touched_at: datetime
+    steps: int
+    status: State
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """What a thread is doing.
+
+    Attributes:
+        state: "finished": nothing is left to do. "interrupted": it waits for a human's answer.
+            "runnable": something is left and nobody is at it. "running": `owner` is at it since
+            `since`. "crashed": its owner's lease ran out in the middle, or a run was accepted
+            and never began. "parked": recovery gave up; `reason` says why.
+        next: The nodes that are left to run, as far as the checkpoint names them.
+        accepted: How many accepted runs have not begun.
+    """
+
+    thread_id: str
+    state: State
+    next: tuple[str, ...] = ()
+    owner: str | None = None
+    since: datetime | None = None
+    reason: str | None = None
+    attempts: int = 0
+    retry_at: datetime | None = None
+    accepted: int = 0
+    checkpoint_id: str | None = None
+
+
+_COLUMNS = """
+SELECT t.thread_id, coalesce(m.touched_at, a.accepted_at, t.claimed_at), c.step, t.owner,
+    t.claimed_at, t.lease_until > clock_timestamp(), t.parked, t.attempts, t.retry_at,
+    coalesce(a.n, 0), c.body, c.id, ARRAY(
+        SELECT w.body FROM {schema}.write w WHERE w.stream = c.stream AND w.checkpoint = c.id)
+FROM {schema}.thread t
+LEFT JOIN LATERAL (
+    SELECT max(s.touched_at) AS touched_at FROM {schema}.stream s WHERE s.thread = t.id
+) m ON true
+LEFT JOIN LATERAL (
+    SELECT count(*) AS n, max(accepted_at) AS accepted_at FROM {schema}.accepted a
+    WHERE a.thread = t.id
+) a ON true
+LEFT JOIN {schema}.stream r ON r.thread = t.id AND r.ns = ''
+LEFT JOIN {schema}.checkpoint c ON c.stream = r.id AND c.id = r.head
+WHERE t.tenant = %(tenant)s AND t.deleted_at IS NULL"""
+
+_ONE = _COLUMNS + " AND t.thread_id = %(thread)s"
+_MANY = (
+    _COLUMNS
+    + """ AND (m.touched_at IS NOT NULL OR a.n > 0)
+ORDER BY m.touched_at DESC NULLS FIRST LIMIT %(most)s::int"""
+)
+
+
+def threads(tenant: str, limit: int, serde: SerializerProtocol) -> SqlPlan[list[ThreadInfo]]:
+    """The threads that were last active, newest first."""
+    rows = (yield (Statement(_MANY, {"tenant": tenant, "most": str(limit)}),))[0]
+    return [
+        ThreadInfo(row[0], row[1], -1 if row[2] is None else row[2], _status(row, serde).state)
+        for row in rows
+    ]
+
+
+def run_status(tenant: str, thread: str, serde: SerializerProtocol) -> SqlPlan[RunStatus]:
+    """What one thread is doing.
+
+    Raises:
+        ThreadNotFound: There is no such thread.
+    """
+    rows = (yield (Statement(_ONE, {"tenant": tenant, "thread": thread}),))[0]
+    if not rows or (rows[0][10] is None and not rows[0][9] and rows[0][3] is None):
+        raise ThreadNotFound(f"There is no thread {thread!r}.", thread_id=thread)
+    return _status(rows[0], serde)
+
+
+def _status(row: Sequence[Any], serde: SerializerProtocol) -> RunStatus:
+    thread, _, _, owner, since, live, parked, attempts, retry_at, accepted, body, found, wrote = row
+    refs = {} if body is None else loads(unwrap(body))[2]
+    written = {name for each in wrote for name, _ in loads(unwrap(each))}
+    left = waiting_nodes(refs, serde)
+    if live:
+        state: State = "running"
+    elif parked is not None:
+        state = "parked"
+    elif INTERRUPT in written and RESUME not in written and left:
+        state = "interrupted"
+    elif (owner is not None and (left or accepted or body is None)) or accepted:
+        state = "crashed"
+    else:
+        state = "runnable" if left else "finished"
+    return RunStatus(
+        thread,
+        state,
+        left,
+        owner if live else None,
+        since if live else None,
+        parked,
+        attempts,
+        retry_at,
+        accepted,
+        None if found is None else unpack_id(found),
+    )
+
+
+def waiting_nodes(refs: Mapping[str, Any], serde: SerializerProtocol) -> tuple[str, ...]:
+    """The nodes whose trigger channels hold a value, sorted.
+
+    LangGraph empties a trigger when its node has been applied, so one that is full names work
+    that is left; `get_state().next == ()` may also mean that a task has written and its step
+    was not closed.
+    """
+    found: set[str] = set()
+    for name, ref in refs.items():
+        if ref is None:
+            continue
+        if name.startswith("branch:to:"):
+            found.add(name.removeprefix("branch:to:"))
+        elif name in ("__start__", TASKS):
+            found.add(name)
+        elif name.startswith("join:") and _complete(name, ref, serde):
+            found.add(name.rpartition(":")[2])
+    return tuple(sorted(found))
+
+
+def _complete(name: str, ref: Sequence[Any], serde: SerializerProtocol) -> bool:
+    kind, item = ref
+    if kind != Kind.INLINE:
+        return True
+    starts = name.split(":", 2)[1]
+    seen = load_item(serde, tuple(item) if isinstance(item, list) else item)
+    seen = seen[0] if isinstance(seen, tuple) else seen
+    return isinstance(seen, Collection) and set(starts.split("+")) <= set(seen)

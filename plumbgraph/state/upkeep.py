@@ -1,0 +1,235 @@
+"""Plans that take content away or copy it: delete, copy by reference, prune, collect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from plumbgraph.postgres.statement import SqlPlan, Statement
+from plumbgraph.state.codec import load_item
+from plumbgraph.state.core import Core
+from plumbgraph.state.frames import loads, unwrap
+from plumbgraph.state.ids import tag
+from plumbgraph.state.reading import ancestors
+from plumbgraph.state.statements import array
+
+_ATTEMPTS = 5
+
+# Whoever takes content away locks the thread and raises its generation, so that a write which
+# still relies on that content is noticed: see the gate in statements.py.
+_LOCK = """
+UPDATE {schema}.thread SET generation = generation + 1
+WHERE tenant = %(tenant)s AND thread_id = ANY(%(threads)s::text[]) AND deleted_at IS NULL"""
+
+_TOMBSTONE = """
+UPDATE {schema}.thread
+SET deleted_at = now(), generation = generation + 1, secret = NULL, owner = NULL,
+    lease_until = NULL
+WHERE tenant = %(tenant)s AND thread_id = ANY(%(threads)s::text[])"""
+
+_CLEAR = """
+WITH t AS (
+    SELECT id FROM {schema}.thread
+    WHERE tenant = %(tenant)s AND thread_id = ANY(%(threads)s::text[])
+), s AS (
+    DELETE FROM {schema}.stream s USING t WHERE s.thread = t.id RETURNING s.id
+), c AS (
+    DELETE FROM {schema}.checkpoint c USING s WHERE c.stream = s.id
+), w AS (
+    DELETE FROM {schema}.write w USING s WHERE w.stream = s.id
+), r AS (
+    DELETE FROM {schema}.run r USING s WHERE r.stream = s.id
+), u AS (
+    DELETE FROM {schema}.log_user u USING t WHERE u.thread = t.id RETURNING u.log, u.thread
+)
+DELETE FROM {schema}.element e USING u WHERE e.log = u.log AND NOT EXISTS (
+    SELECT FROM {schema}.log_user o WHERE o.log = u.log AND o.thread NOT IN (SELECT id FROM t))"""
+
+_COPY = """
+WITH old AS (
+    SELECT id FROM {schema}.thread
+    WHERE tenant = %(tenant)s AND thread_id = %(source)s AND deleted_at IS NULL
+), target AS (
+    INSERT INTO {schema}.thread (tenant, thread_id) SELECT %(tenant)s, %(target)s FROM old
+    ON CONFLICT (tenant, thread_id) DO UPDATE SET generation = thread.generation + 1
+    WHERE thread.deleted_at IS NULL RETURNING id
+), streams AS (
+    INSERT INTO {schema}.stream (thread, ns, head)
+    SELECT target.id, s.ns, s.head FROM old JOIN {schema}.stream s ON s.thread = old.id, target
+    ON CONFLICT (thread, ns) DO UPDATE SET head = excluded.head RETURNING id, ns
+), pairs AS (
+    SELECT s.id AS source, streams.id AS target FROM old
+    JOIN {schema}.stream s ON s.thread = old.id JOIN streams ON streams.ns = s.ns
+), c AS (
+    INSERT INTO {schema}.checkpoint (stream, step, id, parent, branch, tags, spans, body)
+    SELECT p.target, c.step, c.id, c.parent, c.branch, c.tags, c.spans, c.body
+    FROM pairs p JOIN {schema}.checkpoint c ON c.stream = p.source ON CONFLICT DO NOTHING
+), w AS (
+    INSERT INTO {schema}.write (stream, slot, n, checkpoint, task, path, spans, body)
+    SELECT p.target, w.slot, w.n, w.checkpoint, w.task, w.path, w.spans, w.body
+    FROM pairs p JOIN {schema}.write w ON w.stream = p.source ON CONFLICT DO NOTHING
+), r AS (
+    INSERT INTO {schema}.run (run, stream)
+    SELECT r.run, p.target FROM pairs p JOIN {schema}.run r ON r.stream = p.source
+    ON CONFLICT DO NOTHING
+), u AS (
+    INSERT INTO {schema}.log_user (log, thread)
+    SELECT u.log, target.id FROM old JOIN {schema}.log_user u ON u.thread = old.id, target
+    ON CONFLICT DO NOTHING
+)
+SELECT target.id FROM target"""
+
+_SHARE = """
+SELECT id FROM {schema}.thread WHERE tenant = %(tenant)s AND thread_id = %(source)s FOR UPDATE"""
+
+_RUN_THREADS = """
+SELECT DISTINCT t.thread_id FROM {schema}.run r JOIN {schema}.stream s ON s.id = r.stream
+JOIN {schema}.thread t ON t.id = s.thread
+WHERE t.tenant = %(tenant)s AND r.run = ANY(%(runs)s::bigint[])"""
+
+
+def delete(tenant: str, threads: Sequence[str]) -> SqlPlan[None]:
+    """Remove threads and leave a tombstone for each, so that late writes resurrect nothing."""
+    if threads:
+        params = {"tenant": tenant, "threads": list(threads)}
+        yield Statement(_TOMBSTONE, params), Statement(_CLEAR, params)
+
+
+def copy(tenant: str, source: str, target: str) -> SqlPlan[bool]:
+    """Copy a thread's rows; elements are named by both and stored once."""
+    params = {"tenant": tenant, "source": source, "target": target}
+    replies = yield Statement(_SHARE, params), Statement(_COPY, params)
+    return bool(replies[1])
+
+
+def run_tag(run_id: str) -> int:
+    """The stored hash of a run's id."""
+    found = tag("run_id", run_id)
+    assert found is not None
+    return found
+
+
+_HEADS = """
+SELECT s.id, s.ns, s.head, s.thread, c.body, c.spans
+FROM {schema}.thread t JOIN {schema}.stream s ON s.thread = t.id
+JOIN {schema}.checkpoint c ON c.stream = s.id AND c.id = s.head
+WHERE t.tenant = %(tenant)s AND t.thread_id = %(thread)s AND t.deleted_at IS NULL"""
+
+_DROP = """
+WITH t AS (
+    SELECT id FROM {schema}.thread WHERE tenant = %(tenant)s AND thread_id = ANY(%(threads)s)
+), seen AS (
+    SELECT * FROM unnest(%(streams)s::bigint[], %(heads)s::bytea[]) AS seen(id, head)
+), s AS (
+    SELECT s.id FROM {schema}.stream s JOIN t ON s.thread = t.id
+    WHERE NOT EXISTS (
+        SELECT FROM {schema}.stream o LEFT JOIN seen ON seen.id = o.id AND seen.head = o.head
+        WHERE o.thread IN (SELECT id FROM t) AND o.head IS NOT NULL AND seen.id IS NULL)
+), c AS (
+    DELETE FROM {schema}.checkpoint c USING s WHERE c.stream = s.id AND NOT EXISTS (
+        SELECT FROM unnest(%(kept_streams)s::bigint[], %(kept)s::bytea[]) AS k(stream, id)
+        WHERE k.stream = c.stream AND k.id = c.id)
+    RETURNING c.stream, c.id
+), w AS (
+    DELETE FROM {schema}.write w USING s WHERE w.stream = s.id AND NOT EXISTS (
+        SELECT FROM unnest(%(kept_streams)s::bigint[], %(kept)s::bytea[]) AS k(stream, id)
+        WHERE k.stream = w.stream AND k.id = w.checkpoint)
+)
+SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM c)"""
+
+_DROP_RUNS = """
+WITH t AS (
+    SELECT id FROM {schema}.thread WHERE tenant = %(tenant)s AND thread_id = ANY(%(threads)s)
+), s AS (
+    SELECT s.id FROM {schema}.stream s JOIN t ON s.thread = t.id
+    JOIN {schema}.run r ON r.stream = s.id AND r.run = ANY(%(runs)s::bigint[])
+), c AS (
+    DELETE FROM {schema}.checkpoint c USING s
+    WHERE c.stream = s.id AND c.tags && %(runs)s::bigint[] RETURNING c.stream, c.id
+), w AS (
+    DELETE FROM {schema}.write w USING c WHERE w.stream = c.stream AND w.checkpoint = c.id
+), r AS (
+    DELETE FROM {schema}.run r USING s WHERE r.stream = s.id AND r.run = ANY(%(runs)s::bigint[])
+)
+UPDATE {schema}.stream o SET head = (
+    SELECT k.id FROM {schema}.checkpoint k
+    WHERE k.stream = o.id AND NOT (k.tags && %(runs)s::bigint[]) ORDER BY k.id DESC LIMIT 1)
+FROM (SELECT DISTINCT stream, id FROM c) AS gone
+WHERE o.id = gone.stream AND o.head = gone.id"""
+
+_COLLECT = """
+WITH mine AS (
+    SELECT u.log FROM {schema}.thread t JOIN {schema}.log_user u ON u.thread = t.id
+    WHERE t.tenant = %(tenant)s AND t.thread_id = ANY(%(threads)s::text[])
+), users AS (
+    SELECT DISTINCT s.id FROM mine JOIN {schema}.log_user u ON u.log = mine.log
+    JOIN {schema}.stream s ON s.thread = u.thread
+), named AS (
+    SELECT c.spans FROM users JOIN {schema}.checkpoint c ON c.stream = users.id
+    UNION ALL SELECT w.spans FROM users JOIN {schema}.write w ON w.stream = users.id
+), live AS (
+    SELECT spans[i] AS log, min(spans[i + 1]) AS start, max(spans[i + 2]) AS stop
+    FROM named, generate_series(1, cardinality(spans), 3) AS i GROUP BY 1
+)
+DELETE FROM {schema}.element e USING mine LEFT JOIN live ON live.log = mine.log
+WHERE e.log = mine.log AND (live.log IS NULL OR e.slot / 2 < live.start
+    OR e.slot / 2 - CASE WHEN e.slot %% 2 = 1 THEN 31 ELSE 0 END >= live.stop)"""
+
+
+def clear(tenant: str, threads: Sequence[str]) -> SqlPlan[None]:
+    """Remove all checkpoints of threads, which may be used again."""
+    if threads:
+        params = {"tenant": tenant, "threads": list(threads)}
+        yield Statement(_LOCK, params), Statement(_CLEAR, params)
+
+
+def delete_runs(tenant: str, run_ids: Sequence[str]) -> SqlPlan[list[str]]:
+    """Remove the checkpoints that these runs made; returns the threads they were in."""
+    if not run_ids:
+        return []
+    runs = array(sorted(run_tag(run_id) for run_id in run_ids))
+    found = (yield (Statement(_RUN_THREADS, {"tenant": tenant, "runs": runs}),))[0]
+    threads = sorted(row[0] for row in found)
+    if threads:
+        params = {"tenant": tenant, "threads": threads, "runs": runs}
+        yield Statement(_LOCK, params), Statement(_DROP_RUNS, params), Statement(_COLLECT, params)
+    return threads
+
+
+def keep_latest(core: Core, tenant: str, thread: str, serde: SerializerProtocol) -> SqlPlan[int]:
+    """Remove all but each namespace's latest checkpoint, and what that one still needs.
+
+    A DeltaChannel's value is spread over the ancestors back to its last whole value, so these
+    stay too. Returns how many checkpoints went.
+    """
+    for _ in range(_ATTEMPTS):
+        heads = (yield (Statement(_HEADS, {"tenant": tenant, "thread": thread}),))[0]
+        if not heads:
+            return 0
+        kept: list[tuple[int, bytes]] = []
+        for number, ns, head, _, body, _ in heads:
+            kept.append((number, head))
+            deltas = open_deltas(body, serde)
+            kept += yield from ancestors(core, (tenant, thread, ns), head, deltas)
+        params = {
+            "tenant": tenant,
+            "threads": [thread],
+            "streams": array([row[0] for row in heads]),
+            "heads": [row[2] for row in heads],
+            "kept_streams": array([number for number, _ in kept]),
+            "kept": [head for _, head in kept],
+        }
+        batch = (Statement(_LOCK, params), Statement(_DROP, params), Statement(_COLLECT, params))
+        streams, gone = (yield batch)[1][0]
+        if streams:
+            return int(gone)
+    return 0
+
+
+def open_deltas(body: bytes, serde: SerializerProtocol) -> set[str]:
+    """The DeltaChannels of a checkpoint whose value lies in its ancestors' writes."""
+    _, metadata, refs = loads(unwrap(body))
+    found = load_item(serde, tuple(metadata) if isinstance(metadata, list) else metadata)
+    counters = found.get("counters_since_delta_snapshot") or {}
+    return {name for name in counters if name not in refs}

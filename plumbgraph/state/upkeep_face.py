@@ -1,0 +1,91 @@
+"""The part of `PlumbSaver` that takes threads away, copies and prunes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from plumbgraph.errors import SettingsError, ThreadNotFound
+from plumbgraph.postgres.statement import SqlPlan
+from plumbgraph.state import upkeep
+from plumbgraph.state.core import Core
+
+
+class UpkeepFace:
+    """Deleting, copying and pruning, for `PlumbSaver` to inherit."""
+
+    _core: Core
+    serde: SerializerProtocol
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Remove a thread for good; late writes to it raise `ThreadDeleted`."""
+        self._core.db.run(self._delete(thread_id))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """Remove a thread for good; see `delete_thread`."""
+        await self._core.db.arun(self._delete(thread_id))
+
+    def _delete(self, thread_id: str) -> SqlPlan[None]:
+        tenant = self._tenant(thread_id)
+        yield from upkeep.delete(tenant, [str(thread_id)])
+        self._core.forget(tenant, str(thread_id))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Remove the checkpoints that these runs made, in all threads."""
+        self._core.db.run(self._delete_runs(run_ids))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Remove the checkpoints that these runs made; see `delete_for_runs`."""
+        await self._core.db.arun(self._delete_runs(run_ids))
+
+    def _delete_runs(self, run_ids: Sequence[str]) -> SqlPlan[None]:
+        tenant = self._core.tenant_of({})
+        for thread in (yield from upkeep.delete_runs(tenant, run_ids)):
+            self._core.forget(tenant, thread)
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread with all checkpoints and writes; values are shared, not copied.
+
+        Raises:
+            ThreadNotFound: There is no such source.
+        """
+        self._core.db.run(self._copy(source_thread_id, target_thread_id))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Copy a thread with all checkpoints and writes; see `copy_thread`."""
+        await self._core.db.arun(self._copy(source_thread_id, target_thread_id))
+
+    def _copy(self, source: str, target: str) -> SqlPlan[None]:
+        tenant = self._tenant(source)
+        if not (yield from upkeep.copy(tenant, str(source), str(target))):
+            raise ThreadNotFound(f"There is no thread {source!r} to copy.", thread_id=source)
+        self._core.forget(tenant, str(target))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Keep only each namespace's latest checkpoint ("keep_latest"), or none ("delete").
+
+        Ancestors that a DeltaChannel of the latest checkpoint is rebuilt from stay.
+        """
+        self._core.db.run(self._prune(thread_ids, strategy))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Keep only each namespace's latest checkpoint, or none; see `prune`."""
+        await self._core.db.arun(self._prune(thread_ids, strategy))
+
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> SqlPlan[None]:
+        if strategy not in ("keep_latest", "delete"):
+            raise SettingsError(
+                f"The pruning strategy {strategy!r} is not known.",
+                hint='Use "keep_latest" or "delete".',
+            )
+        for thread in thread_ids:
+            tenant = self._tenant(thread)
+            if strategy == "delete":
+                yield from upkeep.clear(tenant, [thread])
+            else:
+                yield from upkeep.keep_latest(self._core, tenant, thread, self.serde)
+            self._core.forget(tenant, thread)
+
+    def _tenant(self, thread_id: str) -> str:
+        return self._core.tenant_of({"configurable": {"thread_id": thread_id}})
