@@ -193,7 +193,7 @@ class CoreStore(BaseStore):
             **known,
         )
         batching.native(op, origin.provenance)
-        return plans.put(self.terms, op)
+        return self._planner(op)
 
     def _ttl(self, ttl: float | NotProvided | None) -> float | None:
         if isinstance(ttl, NotProvided):

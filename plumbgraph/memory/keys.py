@@ -172,6 +172,10 @@ class Shard:
             self.contested(namespace),
         )
 
+    def remove(self, namespace: str, key: str) -> tuple[str, ...]:
+        """Every key a deletion touches, in the order of `memory.lua`."""
+        return (*self.write(namespace, key), self.vectors(namespace), self.uses(namespace))
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

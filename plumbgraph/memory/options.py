@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
-from langgraph.store.base import TTLConfig
+from langgraph.store.base import IndexConfig, TTLConfig
 
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory import origin
@@ -13,6 +13,7 @@ from plumbgraph.memory.attributes import Attribute
 from plumbgraph.memory.conflict import Policy
 from plumbgraph.memory.facts import Judge
 from plumbgraph.memory.keys import ShardBy
+from plumbgraph.memory.recollection import Mode, TokenCounter
 from plumbgraph.memory.records import Marks, Moment
 
 
@@ -47,6 +48,19 @@ class RememberOptions(TypedDict, total=False):
     idempotency_key: str
 
 
+class RecallOptions(TypedDict, total=False):
+    """What `recall` takes besides the query; see `Recall`."""
+
+    token_budget: int
+    max_items: int | None
+    at: Moment | None
+    mode: Mode
+    scopes: tuple[str, ...]
+    kinds: tuple[str, ...]
+    pinned: bool
+    count: TokenCounter
+
+
 class StoreOptions(TypedDict, total=False):
     """Bounds and names of a store; see `MemoryStore`."""
 
@@ -58,6 +72,9 @@ class StoreOptions(TypedDict, total=False):
     feed: int
     max_value_bytes: int
     prefix: str
+    index: IndexConfig | None
+    language: str
+    index_bytes: int
     attributes: Iterable[Attribute]
     policy: Policy | Judge
 

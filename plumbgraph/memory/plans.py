@@ -165,17 +165,18 @@ def search(terms: Terms, op: SearchOp) -> RedisPlan[list[MemorySearchItem]]:
     """Items under a prefix that pass the filter, the last changed first."""
     needed = op.offset + op.limit
     prefix = tuple(op.namespace_prefix)
-    spaces = yield from _spaces(terms, prefix)
+    under = yield from spaces(terms, prefix)
     kept: list[MemorySearchItem] = []
     if needed > 0:
-        kept = yield from _window(terms, spaces, op, needed)
+        kept = yield from _window(terms, under, op, needed)
     page = kept[op.offset : needed]
     if op.refresh_ttl:
         yield from refreshed(terms, page)
     return page
 
 
-def _spaces(terms: Terms, prefix: Namespace) -> RedisPlan[list[Namespace]]:
+def spaces(terms: Terms, prefix: Namespace) -> RedisPlan[list[Namespace]]:
+    """Every namespace that holds items and begins with `prefix`."""
     shards = yield from terms.shards(prefix)
     found = yield from _all(together([namespaces_under(terms, s, prefix) for s in shards]))
     return [ns for part in found for ns in part]

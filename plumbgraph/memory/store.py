@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar, Unpack
+
+from langgraph.store.base import IndexConfig, SearchOp
+
+from plumbgraph import plan as drivers
+from plumbgraph.errors import MemoryInvalid
+from plumbgraph.memory import dense, searching
+from plumbgraph.memory.batching import shown
+from plumbgraph.memory.core import Server
+from plumbgraph.memory.dense import Dense, Embed
+from plumbgraph.memory.events import Recalled
 from plumbgraph.memory.factstore import FactStore
+from plumbgraph.memory.indexes import Indexes
+from plumbgraph.memory.keys import Namespace, check_namespace
+from plumbgraph.memory.ops import Put
+from plumbgraph.memory.options import RecallOptions
+from plumbgraph.memory.recall import Recall, recall
+from plumbgraph.memory.recollection import Recollection
+from plumbgraph.memory.records import to_us
+from plumbgraph.memory.words import stemmer
+from plumbgraph.redis.clients import Batch, RedisPlan, Replies
+from plumbgraph.tracing import emit
+
+Answer = TypeVar("Answer")
 
 
 class MemoryStore(FactStore):
@@ -17,6 +40,10 @@ class MemoryStore(FactStore):
         tenant: Whose memory; a name, or a function of the run's config.
         shard_by: In a cluster, a tenant lies in one slot, or (`namespace_root`) each first
             label of its namespaces does.
+        index: LangGraph's index configuration: embeddings for `search` and `recall`. Without
+            one, both go by words.
+        language: Snowball language of the texts, or `none` for no stemming.
+        index_bytes: About how much memory the in-process indexes may take.
         attributes: The declared attributes of facts; with none, every name is its own slot.
         policy: What to do when values of a fact differ: `newest` (the one that became true
             last), `last_write`, `confidence`, `source`, `contest`, `keep`, or a function.
@@ -29,5 +56,148 @@ class MemoryStore(FactStore):
 
     Raises:
         SettingsError: The URL or the tenant's name cannot be used.
-        MemoryInvalid: A bound makes no sense.
+        MemoryInvalid: A bound makes no sense, or the language is unknown.
     """
+
+    def __init__(
+        self,
+        redis: Server,
+        *,
+        index: IndexConfig | None = None,
+        language: str = "english",
+        index_bytes: int = 256 * 1024 * 1024,
+        **options: Any,
+    ) -> None:
+        super().__init__(redis, **options)
+        try:
+            stemmer(language)
+        except KeyError as error:
+            raise MemoryInvalid(f"Snowball knows no language {language!r}.") from error
+        self._dense = Dense.configured(index)
+        digest = self._dense.digest if self._dense else None
+        self._indexes = Indexes(language=language, max_bytes=index_bytes, texts=digest)
+
+    def _run(self, plan: RedisPlan[Answer]) -> Answer:
+        if self._dense is None:
+            return self._redis.run(plan)
+        return drivers.run(plan, self._send)
+
+    async def _arun(self, plan: RedisPlan[Answer]) -> Answer:
+        if self._dense is None:
+            return await self._redis.arun(plan)
+        return await drivers.arun(plan, self._asend)
+
+    def _send(self, batch: Batch) -> Replies:
+        wanted, commands = _parted(batch)
+        vectors = [_embedded(self._dense, request) for request in wanted]
+        return _merged(batch, vectors, self._redis.send(commands) if commands else [])
+
+    async def _asend(self, batch: Batch) -> Replies:
+        wanted, commands = _parted(batch)
+        vectors = [await _aembedded(self._dense, request) for request in wanted]
+        return _merged(batch, vectors, await self._redis.asend(commands) if commands else [])
+
+    def _planner(self, op: Any) -> RedisPlan[Any]:
+        if isinstance(op, SearchOp):
+            return searching.search(self.terms, self._indexes, self._dense, op)
+        if isinstance(op, Put) and self._dense is not None:
+            return dense.put(self.terms, self._dense, op)
+        if isinstance(op, Recall):
+            return self._recalled(op)
+        return super()._planner(op)
+
+    def recall(
+        self, namespace: Namespace, query: str, **options: Unpack[RecallOptions]
+    ) -> Recollection:
+        """The memories a query calls up, best first, within a token budget; maybe none.
+
+        Sees every write acknowledged before the call, of any process. Pinned items come first;
+        superseded, archived, quarantined and expired ones never surface; contested ones come
+        marked, with their rivals. An older text that a newer one contradicts in the same kind
+        of value is put behind it and marked, at most one pair.
+
+        Args:
+            namespace: Where to look; not below it.
+            query: What the memories should be about.
+            **options: `token_budget` (1,000), `max_items` (10, besides pinned ones), `mode`
+                (`broad` scores words; `precise` lets only names and aliases call), `scopes` and
+                `kinds` (any of them), `pinned`, `at` (show what was valid then), `count` (of
+                the tokens in a text; by default one for three bytes).
+        """
+        return self._recollected(self._run(self._recall(namespace, query, options)))
+
+    async def arecall(
+        self, namespace: Namespace, query: str, **options: Unpack[RecallOptions]
+    ) -> Recollection:
+        """The memories a query calls up; see `recall`."""
+        return self._recollected(await self._arun(self._recall(namespace, query, options)))
+
+    def _recall(
+        self, namespace: Namespace, query: str, options: RecallOptions
+    ) -> RedisPlan[Recollection]:
+        check_namespace(namespace)
+        asked: dict[str, Any] = dict(options)
+        at = asked.pop("at", None)
+        try:
+            op = Recall(
+                namespace=namespace,
+                query=query,
+                at_us=None if at is None else to_us(at),
+                language=self._indexes.language,
+                **asked,
+            )
+        except TypeError as error:
+            raise MemoryInvalid(f"Unknown option of a recall: {error}.") from error
+        if op.mode not in {"broad", "precise"}:
+            raise MemoryInvalid(f"The mode {op.mode!r} is neither broad nor precise.")
+        return self._recalled(op)
+
+    def _recalled(self, op: Recall) -> RedisPlan[Recollection]:
+        terms, scorer = self.terms, self._dense
+        index = self._indexes.of(terms.layout.tenant, op.namespace)
+        uses = self._indexes.uses(terms.layout.tenant, op.namespace)
+        if scorer is None:
+            return recall(terms, index, op, pending_uses=uses)
+        return recall(
+            terms,
+            index,
+            op,
+            pending_uses=uses,
+            rescore=lambda found: dense.mixed(terms, scorer, op.namespace, index, op.query, found),
+        )
+
+    def _recollected(self, told: Recollection) -> Recollection:
+        emit(
+            Recalled(
+                namespace=shown(told.namespace),
+                mode=told.mode,
+                hits=len(told.hits),
+                tokens=told.tokens,
+                pending=told.pending,
+            )
+        )
+        return told
+
+
+def _parted(batch: Batch) -> tuple[list[Embed], Batch]:
+    wanted = [part for part in batch if isinstance(part, Embed)]
+    return wanted, tuple(part for part in batch if not isinstance(part, Embed))
+
+
+def _embedded(scorer: Dense | None, request: Embed) -> list[list[float]]:
+    assert scorer is not None
+    if request.query:
+        return [scorer.model.embed_query(text) for text in request.texts]
+    return scorer.model.embed_documents(list(request.texts))
+
+
+async def _aembedded(scorer: Dense | None, request: Embed) -> list[list[float]]:
+    assert scorer is not None
+    if request.query:
+        return [await scorer.model.aembed_query(text) for text in request.texts]
+    return await scorer.model.aembed_documents(list(request.texts))
+
+
+def _merged(batch: Batch, vectors: list[Any], replies: Replies) -> Replies:
+    one, other = iter(vectors), iter(replies)
+    return [next(one) if isinstance(part, Embed) else next(other) for part in batch]

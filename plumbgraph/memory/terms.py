@@ -71,7 +71,8 @@ class Terms:
         condition = ("" if if_version is None else if_version, idempotency_key)
         source = provenance.packed() if provenance else ""
         tail = (ttl_ms, from_us, to_us, source, marks, value)
-        keys = self.shard(namespace).write(text, key)
+        shard = self.shard(namespace)
+        keys = shard.remove(text, key) if part == "delete" else shard.write(text, key)
         return Call(part, keys, (*head, *condition, *tail, *extra))
 
     def written(
@@ -137,7 +138,7 @@ class Terms:
 def _sweeping(shard: Shard, path: str) -> Call:
     namespace, key = split_path(path)
     text = joined(namespace)
-    return Call("sweep", shard.write(text, key), (path, text, key))
+    return Call("sweep", shard.remove(text, key), (path, text, key))
 
 
 def conflict(namespace: Namespace, key: str, *, expected: int, found: int) -> VersionConflict:

@@ -11,6 +11,8 @@ local MOST_RIVALS = 16
 
 -- keys of a write: item, history, live order, deleted order, namespaces, due, feed, slots, contested
 local ITEM, PAST, LIVE, GONE, NAMES, DUE, FEED, SLOTS, OPEN = 1, 2, 3, 4, 5, 6, 7, 8, 9
+-- and of a deletion: vectors, uses
+local VECTORS, USES = 10, 11
 
 -- neither redis.call nor cmsgpack exist yet while a library loads
 local function call(...) return redis.call(...) end
@@ -144,6 +146,13 @@ define("put", function(keys, args)
   return {"ok", n, at, anything_due(keys, now)}
 end)
 
+local function drop_marks(keys, key)
+  call("ZREM", keys[SLOTS], key)
+  call("ZREM", keys[OPEN], key)
+  call("HDEL", keys[VECTORS], key)
+  call("HDEL", keys[USES], key)
+end
+
 local function forget(keys, a, r, raw, at, now, n)
   if a.keep > 0 then
     remember_past(keys, a, raw, now)
@@ -153,8 +162,7 @@ local function forget(keys, a, r, raw, at, now, n)
   end
   call("DEL", keys[ITEM])
   call("ZREM", keys[LIVE], a.key)
-  call("ZREM", keys[SLOTS], a.key)
-  call("ZREM", keys[OPEN], a.key)
+  drop_marks(keys, a.key)
   call("ZADD", keys[GONE], at, a.key)
   call("ZADD", keys[DUE], now / 1000 + a.age, a.path)
   if call("EXISTS", keys[LIVE]) == 0 then call("ZREM", keys[NAMES], a.ns) end
@@ -330,8 +338,7 @@ define("sweep", function(keys, args)
   call("DEL", keys[PAST])
   call("ZREM", keys[LIVE], key)
   call("ZREM", keys[GONE], key)
-  call("ZREM", keys[SLOTS], key)
-  call("ZREM", keys[OPEN], key)
+  drop_marks(keys, key)
   if call("EXISTS", keys[LIVE]) == 0 then call("ZREM", keys[NAMES], ns) end
   return 1
 end)

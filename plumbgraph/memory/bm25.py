@@ -1,0 +1,140 @@
+"""BM25 over short texts, held in the process: exact statistics through every change.
+
+Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), with the usual setting for
+short passages. A text's context counts at a part of its weight, because a reply is often only
+to be found by the words of what it answers.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores: TypeAlias = NDArray[np.float32]
+
+K1 = 0.9
+B = 0.4
+CONTEXT = 0.5
+_SPARE = 64
+
+
+class TextIndex:
+    """Postings of texts under integer slots; a removed slot leaves no trace in the scores."""
+
+    def __init__(self) -> None:
+        self._terms: dict[str, int] = {}
+        self._slots_of: list[array[int]] = []
+        self._weights_of: list[array[float]] = []
+        self._holders: list[int] = []
+        self._forward: list[tuple[int, ...]] = []
+        self._lengths: array[float] = array("f")
+        self._alive = bytearray()
+        self._total = 0.0
+        self.live = 0
+
+    def __len__(self) -> int:
+        return len(self._forward)
+
+    def add(self, terms: Sequence[str], context: Sequence[str] = ()) -> int:
+        """The slot of a new text.
+
+        Args:
+            terms: Its stems.
+            context: Stems of the text around it, at half weight.
+        """
+        slot = len(self._forward)
+        counts: dict[str, float] = dict(Counter(terms))
+        for term, count in Counter(context).items():
+            counts[term] = counts.get(term, 0.0) + CONTEXT * count
+        length = len(terms) + CONTEXT * len(context)
+        self._forward.append(tuple(self._post(slot, t, w) for t, w in counts.items()))
+        self._lengths.append(length)
+        self._alive.append(1)
+        self._total += length
+        self.live += 1
+        return slot
+
+    def _post(self, slot: int, term: str, weight: float) -> int:
+        number = self._terms.get(term)
+        if number is None:
+            number = self._terms[term] = len(self._holders)
+            self._slots_of.append(array("I"))
+            self._weights_of.append(array("f"))
+            self._holders.append(0)
+        self._slots_of[number].append(slot)
+        self._weights_of[number].append(weight)
+        self._holders[number] += 1
+        return number
+
+    def remove(self, slot: int) -> None:
+        """Take a text out of all statistics."""
+        if not self._alive[slot]:
+            return
+        self._alive[slot] = 0
+        self._total -= self._lengths[slot]
+        self.live -= 1
+        for number in self._forward[slot]:
+            self._holders[number] -= 1
+        self._forward[slot] = ()
+
+    @property
+    def wasteful(self) -> bool:
+        """Whether more than a third of the slots are dead, so that compaction pays."""
+        return len(self) - self.live > self.live // 2 + _SPARE
+
+    def idf(self, term: str) -> float:
+        """How much a stem tells; 0 for one that no text has."""
+        number = self._terms.get(term)
+        holders = self._holders[number] if number is not None else 0
+        if not holders:
+            return 0.0
+        return float(np.log1p((self.live - holders + 0.5) / (holders + 0.5)))
+
+    def scores(self, query: Iterable[str]) -> Scores:
+        """The score of each slot; 0 for dead ones and those without a word of the query."""
+        total: Scores = np.zeros(len(self), dtype=np.float32)
+        if not self.live:
+            return total
+        lengths = np.array(self._lengths, dtype=np.float32)
+        norm = K1 * (1 - B + B * lengths / (self._total / self.live or 1.0))
+        for term, count in Counter(query).items():
+            number = self._terms.get(term)
+            if number is None or not self._holders[number]:
+                continue
+            slots = np.array(self._slots_of[number], dtype=np.uint32)
+            weights = np.array(self._weights_of[number], dtype=np.float32)
+            gain = weights * (K1 + 1) / (weights + norm[slots])
+            total[slots] += count * self.idf(term) * gain
+        total[np.frombuffer(bytes(self._alive), dtype=np.uint8) == 0] = 0.0
+        return total
+
+    def compacted(self) -> list[int]:
+        """Drop dead slots; the old slot of each new one, in order."""
+        kept = [slot for slot, alive in enumerate(self._alive) if alive]
+        renumber = np.full(len(self), -1, dtype=np.int64)
+        renumber[kept] = np.arange(len(kept))
+        for number, slots in enumerate(self._slots_of):
+            moved = renumber[np.array(slots, dtype=np.uint32)] if slots else np.empty(0, np.int64)
+            weights = np.array(self._weights_of[number], dtype=np.float32)[moved >= 0]
+            self._slots_of[number] = array("I", moved[moved >= 0].astype(np.uint32).tobytes())
+            self._weights_of[number] = array("f", weights.tobytes())
+        self._forward = [self._forward[slot] for slot in kept]
+        self._lengths = array("f", (self._lengths[slot] for slot in kept))
+        self._alive = bytearray(b"\x01" * len(kept))
+        return kept
+
+
+def best(scores: Scores, most: int) -> list[int]:
+    """The slots with the highest scores above 0, best first, ties by age."""
+    positive = np.nonzero(scores > 0)[0]
+    if len(positive) > most:
+        part = np.argpartition(-scores[positive], most - 1)[:most]
+        floor = scores[positive][part].min()
+        positive = positive[scores[positive] >= floor]
+    order = np.lexsort((positive, -scores[positive]))
+    return [int(slot) for slot in positive[order][:most]]
