@@ -10,12 +10,36 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plumbgraph import channels as channels
     from plumbgraph import errors as errors
+    from plumbgraph import middleware as middleware
+    from plumbgraph import nodes as nodes
+    from plumbgraph import servers as servers
+    from plumbgraph import testing as testing
+    from plumbgraph.agents.create import create_agent as create_agent
+    from plumbgraph.agents.open import open as open  # noqa: A004 - `plumbgraph.open`
+    from plumbgraph.memory import Fact as Fact
+    from plumbgraph.memory import MemoryStore as MemoryStore
+    from plumbgraph.policy import Policy as Policy
+    from plumbgraph.state import PlumbSaver as PlumbSaver
+    from plumbgraph.tracing import trace as trace
+    from plumbgraph.tracing.guard import Guard as Guard
+    from plumbgraph.workspace import Workspace as Workspace
 
 __version__ = "0.1.0"
 
-_HOMES: dict[str, str] = {}
-_MODULES: tuple[str, ...] = ("errors",)
+_HOMES: dict[str, str] = {
+    "create_agent": "plumbgraph.agents.create",
+    "Fact": "plumbgraph.memory",
+    "Guard": "plumbgraph.tracing.guard",
+    "MemoryStore": "plumbgraph.memory",
+    "open": "plumbgraph.agents.open",
+    "PlumbSaver": "plumbgraph.state",
+    "Policy": "plumbgraph.policy",
+    "trace": "plumbgraph.tracing",
+    "Workspace": "plumbgraph.workspace",
+}
+_MODULES: tuple[str, ...] = ("channels", "errors", "middleware", "nodes", "servers", "testing")
 
 __all__ = ["__version__", *_HOMES, *_MODULES]  # noqa: PLE0604 - names resolve lazily
 
