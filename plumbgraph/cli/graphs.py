@@ -198,6 +198,14 @@ def compiled(graph: Any, *, saver: Any, store: Any) -> Any:
     return graph.copy({"checkpointer": saver, "store": graph.store or store})
 
 
+def may_use_store(named: Named) -> bool:
+    """Whether a graph may want the long-term memory; its client takes a second to import.
+
+    The shipped assistant has shown by now whether it uses it; about others nothing is known.
+    """
+    return not named.source.endswith("graphs/assistant.py") or "plumbgraph.memory" in sys.modules
+
+
 def wants_model(graph: Any) -> bool:
     """Whether the graph's context has a field `model` that `--model` can set."""
     schema = getattr(graph, "context_schema", None)

@@ -15,11 +15,12 @@ import typer
 from langgraph.errors import GraphBubbleUp, GraphDrained
 from langgraph.runtime import RunControl
 
+from plumbgraph.agents.open import Opened
 from plumbgraph.agents.open import open as open_servers
 from plumbgraph.cli import graphs
 from plumbgraph.cli.console import INTERRUPTED, Out
 from plumbgraph.cli.steps import Step, answer_of, begun_of, short, step_of
-from plumbgraph.errors import PlumbError
+from plumbgraph.errors import PlumbError, ThreadNotFound
 from plumbgraph.settings import Settings
 from plumbgraph.tracing.handler import Trace, trace
 
@@ -78,36 +79,57 @@ def log_path(settings: Settings) -> Path:
     return settings.log or settings.home / "events.jsonl"
 
 
-def remembered(thread_id: str) -> dict[str, Any] | None:
-    """The metadata of a thread's last checkpoint, or `None` when there is no such thread."""
-    with open_servers() as plumbing:
-        found = plumbing.saver.get_tuple({"configurable": {"thread_id": thread_id}})
-        return dict(found.metadata) if found else None
+def remembered(plumbing: Opened, thread_id: str) -> dict[str, Any]:
+    """The metadata of a thread's last checkpoint.
+
+    Raises:
+        ThreadNotFound: There is no such thread.
+    """
+    found = plumbing.saver.get_tuple({"configurable": {"thread_id": thread_id}})
+    if found is None:
+        raise ThreadNotFound(f"There is no thread {thread_id!r}.", thread_id=thread_id)
+    return dict(found.metadata)
 
 
-def perform(job: Job, payload: Callable[[Any], Any], out: Out, *, resuming: bool = False) -> None:
+@contextmanager
+def opened(out: Out) -> Iterator[Opened]:
+    """The servers, and a saver and a store on them."""
+    plumbing = open_servers()
+    with out.working("starting the servers"):
+        _ = plumbing.endpoints
+    with plumbing:
+        yield plumbing
+
+
+def perform(
+    job: Job,
+    plumbing: Opened,
+    payload: Callable[[Any], Any],
+    out: Out,
+    *,
+    resuming: bool = False,
+) -> None:
     """Run the job to its end, an interrupt or a stop; ends the command with its exit code.
 
     Args:
         job: What is to be run.
+        plumbing: The saver and the store to run it on.
         payload: Makes the graph's input from the compiled graph.
         out: Where steps and outcome go.
         resuming: An input of `None` on a thread with nothing left to do says so.
     """
     graphs.set_environment(model=job.model, workspace=job.workspace)
-    with out.working("starting the servers"):
-        plumbing = open_servers()
-        plumbing.__enter__()
-    with plumbing, trace(path=log_path(Settings.load())) as events:
-        author = graphs.load(job.graph)
-        graph = graphs.compiled(author, saver=plumbing.saver, store=plumbing.store)
+    with trace(path=log_path(Settings.load())) as events:
+        with out.working("loading the graph"):
+            author = graphs.load(job.graph)
+            store = plumbing.store if graphs.may_use_store(job.graph) else None
+            graph = graphs.compiled(author, saver=plumbing.saver, store=store)
         value = payload(graph)
-        if resuming and value is None and (settled := _settled(graph, job)):
-            _tell(job, settled, events, out)
-            return
-        out.text(f"thread {job.thread_id}", style="dim")
-        outcome = _stream(job, graph, value, out)
-        _tell(job, outcome, events, out)
+        settled = _settled(graph, job) if resuming and value is None else None
+        if settled is None:
+            out.text(f"thread {job.thread_id}", style="dim")
+            settled = _stream(job, graph, value, out)
+        _tell(job, settled, events, out)
 
 
 def _settled(graph: Any, job: Job) -> Outcome | None:

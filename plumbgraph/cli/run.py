@@ -12,7 +12,7 @@ import typer
 
 from plumbgraph.cli import graphs
 from plumbgraph.cli.console import Json, Out
-from plumbgraph.errors import SettingsError, ThreadNotFound
+from plumbgraph.errors import SettingsError
 
 app = typer.Typer()
 
@@ -46,7 +46,7 @@ def run(
     `--model` also as `model` of its context when it has one. With `--json` each step is a line
     of JSON, the last line is the outcome. Exit code 4: interrupted, the thread can be resumed.
     """
-    from plumbgraph.cli.job import Job, perform  # noqa: PLC0415 - quick start
+    from plumbgraph.cli.job import Job, opened, perform  # noqa: PLC0415 - quick start
 
     named = graphs.find(graph)
     check_model(model)
@@ -57,7 +57,9 @@ def run(
         workspace=absolute(workspace),
     )
     text = sys.stdin.read() if input == "-" else input
-    perform(job, lambda compiled: input_of(text, compiled), Out(json=json))
+    out = Out(json=json)
+    with opened(out) as plumbing:
+        perform(job, plumbing, lambda compiled: input_of(text, compiled), out)
 
 
 @app.command()
@@ -78,26 +80,26 @@ def resume(
     Steps that finished are not run again. The thread remembers its graph, model and workspace.
     A thread that waits for an answer gets it with `--answer`.
     """
-    from plumbgraph.cli.job import Job, perform, remembered  # noqa: PLC0415 - quick start
+    from plumbgraph.cli.job import Job, opened, perform, remembered  # noqa: PLC0415 - quick start
 
-    told = remembered(thread)
-    if told is None:
-        raise ThreadNotFound(f"There is no thread {thread!r}.", thread_id=thread)
-    name = graph or told.get("plumb_graph")
-    if name is None:
-        raise SettingsError(
-            f"The thread {thread!r} does not say which graph it belongs to.",
-            hint="Name it with --graph.",
+    out = Out(json=json)
+    with opened(out) as plumbing:
+        told = remembered(plumbing, thread)
+        name = graph or told.get("plumb_graph")
+        if name is None:
+            raise SettingsError(
+                f"The thread {thread!r} does not say which graph it belongs to.",
+                hint="Name it with --graph.",
+            )
+        used = model or told.get("plumb_model")
+        check_model(used)
+        job = Job(
+            thread_id=thread,
+            graph=graphs.find(name),
+            model=used,
+            workspace=absolute(workspace) or told.get("plumb_workspace"),
         )
-    used = model or told.get("plumb_model")
-    check_model(used)
-    job = Job(
-        thread_id=thread,
-        graph=graphs.find(name),
-        model=used,
-        workspace=absolute(workspace) or told.get("plumb_workspace"),
-    )
-    perform(job, lambda _: reply_of(answer), Out(json=json), resuming=True)
+        perform(job, plumbing, lambda _: reply_of(answer), out, resuming=True)
 
 
 def check_model(model: str | None) -> None:
