@@ -3,5 +3,6 @@
 from plumbgraph.agents.guard import GuardNode
 from plumbgraph.agents.model import ModelNode
 from plumbgraph.agents.node import Node
+from plumbgraph.agents.workspace import WorkspaceNode
 
-__all__ = ["GuardNode", "ModelNode", "Node"]
+__all__ = ["GuardNode", "ModelNode", "Node", "WorkspaceNode"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
@@ -26,6 +26,9 @@ from plumbgraph.agents.node import State
 from plumbgraph.errors import SettingsError
 from plumbgraph.tracing.guard import Guard
 
+if TYPE_CHECKING:
+    from plumbgraph.workspace import Workspace
+
 AnyTool: TypeAlias = BaseTool | Callable[..., Any]
 Step: TypeAlias = Runnable[Any, Any]
 AnyGraph: TypeAlias = StateGraph[Any, Any, Any, Any]
@@ -41,6 +44,7 @@ def build_agent(
     each_turn: Sequence[Step] = (),
     after: Sequence[Step] = (),
     guard: Guard | None = None,
+    workspace: Workspace | None = None,
     tool_node: Step | None = None,
     state_schema: type | None = None,
     context_schema: type | None = None,
@@ -59,6 +63,8 @@ def build_agent(
         each_turn: Nodes that run before every call of the model.
         after: Nodes that run once, after the last turn.
         guard: Stops loops and overspending, right before the model; see `GuardNode`.
+        workspace: Its files belong to the thread like its messages; see `WorkspaceNode`. Tools
+            find it by `Workspace.current()`, and `file_tools()` does so by itself.
         tool_node: Runs the tools; None means LangGraph's `ToolNode`.
         state_schema: Further channels of the state, as a TypedDict.
         context_schema: The run's context, as LangGraph takes it.
@@ -71,9 +77,9 @@ def build_agent(
     asks = ModelNode(
         resolve_model(model) if isinstance(model, str) else model,
         usable,
-        system=[system] if isinstance(system, str) or callable(system) else system,
+        system=_sections(system, workspace),
     )
-    runs_tools = (tool_node or ToolNode(usable)) if usable else None
+    runs_tools = _in_workspace(tool_node or ToolNode(usable), workspace) if usable else None
     guards = [GuardNode(guard)] if guard else []
     stages = _Stages(before, [*each_turn, *guards, asks], runs_tools, after)
     schema = merged_schema([AgentState, state_schema, *map(_schema_of, stages.all)])
@@ -201,6 +207,25 @@ def _informed(
     if isinstance(saver, PlumbSaver) and (own := types_in_state(graph)):
         return saver.with_allowlist({(each.__module__, each.__name__) for each in own})
     return saver
+
+
+def _sections(
+    system: Section | Sequence[Section], workspace: Workspace | None
+) -> Sequence[Section]:
+    told = [system] if isinstance(system, str) or callable(system) else system
+    if workspace is None:
+        return told
+    from plumbgraph.agents.workspace import workspace_notice  # noqa: PLC0415 - only with one
+
+    return [*told, lambda state, _: workspace_notice(state)]
+
+
+def _in_workspace(tools: Step, workspace: Workspace | None) -> Step:
+    if workspace is None:
+        return tools
+    from plumbgraph.agents.workspace import WorkspaceNode  # noqa: PLC0415 - only with one
+
+    return WorkspaceNode(tools, workspace=workspace)
 
 
 def _names(steps: Sequence[Step]) -> list[str]:

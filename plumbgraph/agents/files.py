@@ -23,19 +23,26 @@ _MAX_HITS = 100
 _UNFINISHED = ".writing-"
 
 
-def file_tools(folder: Folder) -> list[BaseTool]:
+def file_tools(folder: Folder | None = None) -> list[BaseTool]:
     """The tools `list_files`, `read_file`, `write_file` and `search_files`, confined to a folder.
 
-    Paths are relative to the folder. A path that leads out of it, also through a symbolic link,
-    is refused with a message the model can read; so is anything that is not a regular file.
+    Paths are relative to the folder; without one, to the workspace of the running node. A path
+    that leads out of it, also through a symbolic link, is refused with a message the model can
+    read; so is anything that is not a regular file.
     """
-    desk = _Desk(folder)
+    desk = _Desk(_current_workspace if folder is None else folder)
     jobs = (desk.list_files, desk.read_file, desk.write_file, desk.search_files)
     return [_as_tool(job) for job in jobs]
 
 
 def _as_tool(job: Callable[..., str]) -> BaseTool:
     return StructuredTool.from_function(job, parse_docstring=True, handle_tool_error=True)
+
+
+def _current_workspace() -> Path:
+    from plumbgraph.workspace import Workspace  # noqa: PLC0415 - only where there is one
+
+    return Workspace.current().folder
 
 
 class _Desk:
