@@ -20,9 +20,19 @@ from plumbgraph import errors
 from plumbgraph.errors import ServerStartFailed, SettingsError
 from plumbgraph.servers import locks, process
 from plumbgraph.servers.binaries import find_postgres, find_valkey
-from plumbgraph.servers.home import DATABASE, Layout, data_major, prepare
+from plumbgraph.servers.home import DATABASE, Layout, data_major, found, prepare
 from plumbgraph.servers.inspection import answers, orphans, status
-from plumbgraph.servers.values import Binary, Endpoints, Idle, Kind, Launch, State, Status, Tune
+from plumbgraph.servers.values import (
+    Binary,
+    Endpoints,
+    Idle,
+    Kind,
+    Launch,
+    State,
+    Status,
+    Tune,
+    write_whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,8 +115,8 @@ def _resolved(
         raise ServerStartFailed("Embedded servers need Linux or macOS.")
     layout = Layout(_absolute(home) if home is not None else told.home)
     prepare(layout)
-    found = _attached(layout, replace(launch, want=want), keep=keep, grace_s=grace_s)
-    return external.merged(found, told, given)
+    running = _attached(layout, replace(launch, want=want), keep=keep, grace_s=grace_s)
+    return external.merged(running, told, given)
 
 
 def _absolute(home: str | os.PathLike[str]) -> Path:
@@ -124,7 +134,7 @@ def down(home: str | os.PathLike[str] | None = None, *, timeout_s: float = 30.0)
     from plumbgraph.servers import external  # noqa: PLC0415 - brings in pydantic
 
     layout = Layout(_absolute(home) if home is not None else external.settings().home)
-    if not layout.root.exists():
+    if not found(layout):
         return status(layout.home)
     if Idle.read(layout.idle).keep:
         replace(Idle.read(layout.idle), keep=False).write(layout.idle)
@@ -170,24 +180,24 @@ def _named(given: Mapping[str, str] | None, argument: str) -> dict[str, str]:
 def _given(
     postgres_bin: str | os.PathLike[str] | None, valkey_bin: str | os.PathLike[str] | None
 ) -> dict[str, Binary]:
-    found: dict[str, Binary] = {}
+    named: dict[str, Binary] = {}
     if postgres_bin is not None:
-        found["postgres"] = find_postgres(os.fspath(postgres_bin), data_major=None)
+        named["postgres"] = find_postgres(os.fspath(postgres_bin), data_major=None)
     if valkey_bin is not None:
-        found["valkey"] = find_valkey(os.fspath(valkey_bin))
-    return found
+        named["valkey"] = find_valkey(os.fspath(valkey_bin))
+    return named
 
 
 def _complete(layout: Layout, launch: Launch) -> Launch:
     """The request with every program found; only a start needs them, attaching does not."""
-    found = dict(launch.binaries)
+    binaries = dict(launch.binaries)
     if "postgres" in launch.want:
-        given = found.get("postgres")
+        given = binaries.get("postgres")
         path = given.path if given else None
-        found["postgres"] = find_postgres(path, data_major=data_major(layout.place()))
-    if "valkey" in launch.want and "valkey" not in found:
-        found["valkey"] = find_valkey(None)
-    return replace(launch, binaries=found)
+        binaries["postgres"] = find_postgres(path, data_major=data_major(layout.place()))
+    if "valkey" in launch.want and "valkey" not in binaries:
+        binaries["valkey"] = find_valkey(None)
+    return replace(launch, binaries=binaries)
 
 
 def _attached(layout: Layout, launch: Launch, *, keep: bool, grace_s: float | None) -> Endpoints:
@@ -238,9 +248,7 @@ def _serves(layout: Layout, state: State, launch: Launch, *, asked: bool) -> boo
         if server is None:
             path = layout.wanted(kind)
             if not path.exists():
-                fresh = path.with_name(f"{path.name}.{os.getpid()}")
-                fresh.write_text(_complete(layout, launch).to_json())
-                fresh.replace(path)
+                write_whole(path, _complete(layout, launch).to_json())
                 process.send([state.pid], signal.SIGHUP)
             return False
         if not asked and not answers(kind, server.socket):
@@ -298,7 +306,7 @@ def _spawn(layout: Layout, launch: Launch) -> bool:
 def _run_supervisor(layout: Layout, launch: Launch, *, log: Path, report: int) -> None:
     """Start it without site packages, which it does not need and would take time to find."""
     package = str(Path(__file__).parents[2])
-    found = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
     argv = [sys.executable, "-S", "-m", "plumbgraph.servers.supervisor", str(layout.home)]
     with log.open("ab") as sink:
         subprocess.run(  # noqa: S603 - our own module under our own interpreter
@@ -307,7 +315,7 @@ def _run_supervisor(layout: Layout, launch: Launch, *, log: Path, report: int) -
             stdout=sink,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": found},
+            env={**os.environ, "PYTHONPATH": path},
             pass_fds=(report,),
             start_new_session=True,
             check=False,

@@ -213,6 +213,25 @@ def own_folder(path: Path, *, owners: tuple[int, ...]) -> None:
             ) from None
 
 
+def found(layout: Layout) -> bool:
+    """Whether servers ever ran in this home.
+
+    Raises:
+        SettingsError: It may not be looked at.
+    """
+    try:
+        os.listdir(layout.root)  # noqa: PTH208 - only the attempt counts
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as fault:
+        raise SettingsError(
+            f"The home {str(layout.home)!r} cannot be read: {fault.strerror}.",
+            hint="Set PLUMBGRAPH_HOME to a folder of your own.",
+            path=str(layout.home),
+        ) from fault
+    return True
+
+
 def data_major(place: Path) -> int | None:
     """The major version that made the data there; None when there is none yet."""
     try:

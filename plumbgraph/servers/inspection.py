@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plumbgraph.servers import locks, process, wire
-from plumbgraph.servers.home import Layout, size
+from plumbgraph.servers.home import Layout, found, size
 from plumbgraph.servers.values import Idle, Running, ServerStatus, State, Status
 
 if TYPE_CHECKING:
@@ -17,15 +17,20 @@ _KINDS: tuple[Kind, ...] = ("postgres", "valkey")
 
 
 def status(home: str | os.PathLike[str] | None = None) -> Status:
-    """The supervisor, servers, leases, orphans and sizes of a home; starts nothing."""
+    """The supervisor, servers, leases, orphans and sizes of a home; starts nothing.
+
+    Raises:
+        SettingsError: The home may not be looked at.
+    """
     if home is None:
         from plumbgraph.settings import Settings  # noqa: PLC0415 - the supervisor does without
 
         home = Settings.load().home
     layout = Layout(Path(os.path.abspath(home)))  # noqa: PTH100 - links stay
+    known = found(layout)
     state = State.read(layout.state)
     alive, ready = locks.held(layout.owner), locks.held(layout.ready)
-    place = layout.place() if layout.root.exists() else None
+    place = layout.place() if known else None
     idle = Idle.read(layout.idle)
     return Status(
         home=layout.home,

@@ -41,7 +41,7 @@ def release(fd: int) -> None:
 def held(path: Path) -> bool:
     """Whether some process holds the lock exclusively; looks through a description of its own."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

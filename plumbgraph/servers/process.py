@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 _LOG_BYTES = 4 * 1024 * 1024
 _TAIL_BYTES = 1500
+_PROGRAMS = ("postgres", "valkey-server", "redis-server")
 _PAUSE_S = 0.005
 _LEFTOVER_S = 20.0
 
@@ -103,37 +104,36 @@ def tail(log: Path, *, since: int = 0) -> str:
 
 
 def owned(needles: Mapping[str, str], *, proc: Path = Path("/proc")) -> dict[str, list[int]]:
-    """The processes whose folder or command line names one of the paths, by the path's key.
+    """The server processes whose folder or command line names one of the paths, by its key.
 
-    A server is never recognized by its program's name alone.
+    A name alone is not enough, nor is a folder: somebody's shell may stand in it.
     """
     found: dict[str, list[int]] = {kind: [] for kind in needles}
     for entry in proc.iterdir() if proc.is_dir() else ():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+        if not entry.name.isdigit():
             continue
-        folder, words = _about(entry)
+        words = _command(entry)
+        if not words or not any(name in words[0] for name in _PROGRAMS):
+            continue
+        places = {_folder(entry), *words}
         for kind, needle in needles.items():
-            if folder == needle or _names(words, needle):
+            if needle in places:
                 found[kind].append(int(entry.name))
     return found
 
 
-def _about(entry: Path) -> tuple[str, list[str]]:
-    folder = ""
-    with suppress(OSError):
-        folder = str((entry / "cwd").readlink())
+def _command(entry: Path) -> list[str]:
     try:
-        words = (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+        return (entry / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
-        words = []
-    return folder, words
+        return []
 
 
-def _names(words: list[str], needle: str) -> bool:
-    if not words:
-        return False
-    server = any(one in words[0] for one in ("postgres", "valkey-server", "redis-server"))
-    return server and any(needle in " ".join(words).split(mark) for mark in (" ", " unixsocket:"))
+def _folder(entry: Path) -> str:
+    try:
+        return str((entry / "cwd").readlink())
+    except OSError:
+        return ""
 
 
 def take_life(

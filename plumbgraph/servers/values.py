@@ -19,7 +19,8 @@ OLDEST_POSTGRES = 15
 OLDEST_REDIS = 7
 
 
-def _replace(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Replace the file in one step, so that a reader never sees half of it."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}")
     fresh.write_text(text)
     fresh.replace(path)
@@ -91,7 +92,7 @@ class State:
 
     def write(self, path: Path) -> None:
         """Replace the file in one step, so that a reader never sees half of it."""
-        _replace(path, json.dumps(asdict(self), indent=1))
+        write_whole(path, json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
@@ -129,7 +130,7 @@ class Idle:
 
     def write(self, path: Path) -> None:
         """Replace the file in one step."""
-        _replace(path, json.dumps(asdict(self)))
+        write_whole(path, json.dumps(asdict(self)))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

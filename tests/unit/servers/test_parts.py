@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -143,10 +144,17 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_processes_are_recognized_by_folder_never_by_name(tmp_path: Path) -> None:
-    with subprocess.Popen(["sleep", "60"], cwd=tmp_path) as ours:
+def test_processes_are_recognized_by_folder_and_name_together(tmp_path: Path) -> None:
+    server = tmp_path / "postgres"
+    shutil.copy(shutil.which("sleep") or "/bin/sleep", server)
+    with (
+        subprocess.Popen([server, "60"], cwd=tmp_path) as ours,
+        subprocess.Popen(["sleep", "60"], cwd=tmp_path) as shell,
+        subprocess.Popen([server, "60"], cwd="/") as other,
+    ):
         found = process.owned({"x": str(tmp_path), "y": str(tmp_path / "y")})
-        ours.kill()
+        for started in (ours, shell, other):
+            started.kill()
     assert found == {"x": [ours.pid], "y": []}
 
 

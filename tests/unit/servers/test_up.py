@@ -321,22 +321,27 @@ def test_without_namespaces_data_moves_out_of_unreachable_folders(
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can act as two users")
-def test_two_users_do_not_meet(shared: servers.Endpoints) -> None:
+@pytest.mark.parametrize(("uid", "mode"), [(12345, "user namespace"), (1, "own user")])
+def test_two_users_do_not_meet(shared: servers.Endpoints, uid: int, mode: str) -> None:
     assert shared.home is not None
     folder = Path(tempfile.mkdtemp(prefix="pgr-"))
     folder.chmod(0o777)
     code = (
         "from plumbgraph import servers; from plumbgraph.errors import PlumbError\n"
         f"try: servers.up({str(shared.home)!r}, tune='test'); print('entered')\n"
-        "except (PlumbError, PermissionError) as fault: print(type(fault).__name__)\n"
+        "except PlumbError as fault: print(type(fault).__name__)\n"
+        f"try: servers.status({str(shared.home)!r}); print('seen')\n"
+        "except PlumbError as fault: print(type(fault).__name__)\n"
         f"with servers.up({str(folder / 'mine')!r}, tune='test', grace_s=0) as up:\n"
         f"    print(servers.status({str(folder / 'mine')!r}).mode)\n"
-        f"servers.down({str(folder / 'mine')!r})\n"
+        "    import os; os.kill(up.pid, 9)\n"
+        f"left = servers.down({str(folder / 'mine')!r})\n"
+        "print(left.pid, left.orphans)\n"
     )
     told = subprocess.run(
         [python_for_all(), "-c", code],
-        user=12345,
-        group=12345,
+        user=uid,
+        group=uid,
         extra_groups=[],
         cwd="/tmp",
         env={
@@ -349,7 +354,8 @@ def test_two_users_do_not_meet(shared: servers.Endpoints) -> None:
         check=False,
     )
     shutil.rmtree(folder)
-    assert told.stdout.splitlines() == ["ServerStartFailed", "user namespace"], told.stderr
+    said = ["ServerStartFailed", "SettingsError", mode, "None ()"]
+    assert told.stdout.splitlines() == said, told.stderr
 
 
 def python_for_all() -> str:
