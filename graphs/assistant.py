@@ -8,6 +8,7 @@ of a known provider is in the environment. `PLUMBGRAPH_WORKSPACE` names its fold
 from __future__ import annotations
 
 import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langgraph.graph import StateGraph
 from langgraph.runtime import Runtime
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from plumbgraph.agents import build_agent, file_tools, resolve_model
 
@@ -25,6 +26,7 @@ You are a careful assistant that works on the files of one folder, your workspac
 Look at what is there before you answer. Write results into files when you are asked to, and
 say which files you wrote. Paths are relative to the workspace."""
 
+_NAMED = re.compile(r"scripted|[a-z][a-z0-9_]*:[\w.:/@-]+")
 _KEYS = {
     "OPENAI_API_KEY": "openai:gpt-5.5",
     "ANTHROPIC_API_KEY": "anthropic:claude-sonnet-4-5",
@@ -37,7 +39,6 @@ class Context(BaseModel):
 
     model: str | None = Field(
         default=None,
-        pattern=r"^(scripted|[a-z][a-z0-9_]*:[\w.:/@-]+)$",
         description="provider:name, for example openai:gpt-5.5; scripted for the offline demo.",
         json_schema_extra={"langgraph_nodes": ["model"]},
     )
@@ -46,6 +47,15 @@ class Context(BaseModel):
         description="What the assistant is told about its job.",
         json_schema_extra={"langgraph_nodes": ["model"], "langgraph_type": "prompt"},
     )
+
+    @field_validator("model")
+    @classmethod
+    def _not_a_file(cls, model: str | None) -> str | None:
+        """A run comes from outside: only the operator's environment may name a file to run."""
+        operators = os.environ.get("PLUMBGRAPH_MODEL")
+        if model is None or model == operators or _NAMED.fullmatch(model):
+            return model
+        raise ValueError("is not provider:name, for example openai:gpt-5.5, nor scripted")
 
 
 def default_model() -> str:

@@ -116,6 +116,18 @@ def test_a_run_cannot_name_a_file_as_its_model(
         agent.invoke({"messages": ["x"]}, context={"model": model})
 
 
+def test_the_operator_may_name_a_file(
+    assistant: ModuleType, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = f"{root / 'graphs' / 'demo_script.py'}:model"
+    monkeypatch.setenv("PLUMBGRAPH_MODEL", file)
+    (tmp_path / "documents").mkdir()
+    done = assistant.build(workspace=tmp_path).compile().invoke({"messages": ["x"]})
+    again = assistant.build(workspace=tmp_path).compile()
+    assert done["messages"][-1].text.startswith("I am a script")
+    assert again.invoke({"messages": ["x"]}, context={"model": file})["messages"][-1].text
+
+
 def test_the_environment_chooses_model_and_folder(
     assistant: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
