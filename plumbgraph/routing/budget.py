@@ -15,6 +15,11 @@ from plumbgraph.routing.values import Charge
 Scope: TypeAlias = Literal["tenant", "user", "thread", "run"]
 Per: TypeAlias = Literal["total", "hour", "day", "month"]
 _MOST_USD = 9_000_000
+_WHERE = {
+    "user": 'Call the graph with config={"configurable": {"user_id": …}}.',
+    "thread": 'Call the graph with config={"configurable": {"thread_id": …}}.',
+    "run": 'Call the graph with config={"run_id": uuid4()}.',
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +57,30 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """Who pays for a call; a limit whose scope is empty here does not apply."""
+    """Who pays for a call: the tenant, and the user, thread and run where they are known."""
 
     user: str = ""
     thread: str = ""
     run: str = ""
 
     def accounts(self, limits: tuple[Limit, ...]) -> tuple[Account, ...]:
-        """The accounts that a call of this payer fills."""
-        named = {"tenant": "tenant"}
-        named |= {
-            scope: f"{scope}:{value}"
-            for scope, value in (("user", self.user), ("thread", self.thread), ("run", self.run))
-            if value
-        }
-        return tuple(Account(named[x.scope], x.nano, x.per) for x in limits if x.scope in named)
+        """The accounts that a call of this payer fills.
+
+        Raises:
+            SettingsError: A limit bounds a user, thread or run, and it is not known which.
+        """
+        return tuple(Account(self._name(x.scope), x.nano, x.per) for x in limits)
+
+    def _name(self, scope: Scope) -> str:
+        if scope == "tenant":
+            return scope
+        value = {"user": self.user, "thread": self.thread, "run": self.run}[scope]
+        if not value:
+            raise SettingsError(
+                f"The budget bounds each {scope}, and this call belongs to no known {scope}.",
+                hint=_WHERE[scope],
+            )
+        return f"{scope}:{value}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,16 +24,13 @@ from langchain_core.messages import (
 )
 from langgraph.errors import GraphBubbleUp
 
-from plumbgraph.errors import BudgetSpent, ModelUnavailable, NoModelAllowed, StoreUnavailable
+from plumbgraph.errors import BudgetSpent, ModelUnavailable, NoModelAllowed
 from plumbgraph.routing.afford import afford
+from plumbgraph.routing.booking import doubt, settle
 from plumbgraph.routing.budget import Lease, Payer
 from plumbgraph.routing.charging import charge_for, marked
 from plumbgraph.routing.choose import best_of
 from plumbgraph.routing.events import (
-    BudgetOverrun,
-    LedgerBehind,
-    RouteCharged,
-    RouteDoubted,
     RouteFailed,
     RouteReplayed,
 )
@@ -41,7 +38,6 @@ from plumbgraph.routing.faults import Fault, classify, require_whole
 from plumbgraph.routing.handover import hand_over
 from plumbgraph.routing.health import State
 from plumbgraph.routing.journal import Journal, NoJournal
-from plumbgraph.routing.prices import NANO
 from plumbgraph.routing.steps import Emit, RoutePlan, Step, both, off_loop
 from plumbgraph.routing.values import Charge, Decision, Request
 from plumbgraph.tracing import emit
@@ -154,7 +150,7 @@ def _replayed(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Answer
         turn.decision = Decision.from_dict(entry.intent["decision"])
         lease = Lease.from_dict(entry.intent["lease"])
         if entry.result is None:
-            yield from _doubt(router, lease, "the run was resumed before its answer was recorded")
+            yield from doubt(router, lease, "the run was resumed before its answer was recorded")
         elif "failed" in entry.result:
             turn.out = (*turn.out, str(entry.result["failed"]))
             turn.decision = None
@@ -167,7 +163,7 @@ def _recalled(
     router: CostRouter, decision: Decision, lease: Lease, result: Mapping[str, Any]
 ) -> RoutePlan[Answer]:
     charge = Charge.from_dict(result["charge"])
-    yield from _settle(router, lease, charge)
+    yield from settle(router, lease, charge)
     (message,) = messages_from_dict([result["message"]])
     assert isinstance(message, AIMessage)
     emit(RouteReplayed(charge_id=charge.charge_id, model=charge.model))
@@ -194,7 +190,7 @@ def _attempt(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Answer 
         message = asked.message_of(raw)
         require_whole(message, card.provider)
     except GraphBubbleUp:
-        yield from _doubt(router, lease, "the graph was interrupted during the call")
+        yield from doubt(router, lease, "the graph was interrupted during the call")
         raise
     except Exception as error:  # noqa: BLE001 - `_failed` raises what is not the provider's
         yield from _failed(router, asked, turn, lease, error)
@@ -206,7 +202,7 @@ def _attempt(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Answer 
         yield both(asked.journal, "done", _key(asked, turn), result)
     turn.number += 1
     router.remember(charge, asked.request.text)
-    yield from _settle(router, lease, charge)
+    yield from settle(router, lease, charge)
     if router.may_be_ill(decision.model):
         yield both(router.health, "healthy", decision.model)
     return Answer(message=message, raw=raw, decision=decision, charge=charge)
@@ -284,7 +280,7 @@ def _failed(
     model = str(lease.facts["model"])
     fault = classify(error)
     if fault is None or fault.billed:
-        yield from _doubt(router, lease, f"{type(error).__name__} during the call")
+        yield from doubt(router, lease, f"{type(error).__name__} during the call")
     else:
         yield both(router.budget.ledger, "release", lease)
     if fault is None:
@@ -311,49 +307,6 @@ def _report(model: str, fault: Fault, error: Exception, rest: float, *, last: bo
     told = "" if last else "another"
     text = f"{type(error).__name__}: {error}"[:300]
     emit(RouteFailed(model=model, kind=fault.kind, error=text, rest_s=rest, next_model=told))
-
-
-def _doubt(router: CostRouter, lease: Lease, why: str) -> RoutePlan[None]:
-    yield both(router.budget.ledger, "doubt", lease, why)
-    emit(
-        RouteDoubted(
-            lease=lease.lease,
-            model=str(lease.facts.get("model", "")),
-            worst_usd=lease.nano / NANO,
-            why=why,
-        )
-    )
-
-
-def _settle(router: CostRouter, lease: Lease, charge: Charge) -> RoutePlan[None]:
-    """Book the charge; an unreachable ledger does not cost the answer, its lease stays spent."""
-    usd = charge.nano / NANO
-    try:
-        settled = yield both(router.budget.ledger, "settle", lease, charge)
-    except StoreUnavailable as error:
-        told = str(error)[:300]
-        emit(LedgerBehind(charge_id=charge.charge_id, lease=lease.lease, usd=usd, error=told))
-        return
-    usage = charge.usage
-    emit(
-        RouteCharged(
-            charge_id=charge.charge_id,
-            model=charge.model,
-            usd=usd,
-            input_tokens=usage.input if usage else 0,
-            cached_tokens=usage.cache_read if usage else 0,
-            output_tokens=usage.output if usage else 0,
-            price_source=charge.price_source,
-            settled=settled,
-        )
-    )
-    if charge.nano > lease.nano:
-        reserved = lease.nano / NANO
-        emit(
-            BudgetOverrun(
-                charge_id=charge.charge_id, model=charge.model, reserved_usd=reserved, usd=usd
-            )
-        )
 
 
 def _escalated(router: CostRouter, asked: Asked, turn: _Turn, answer: Answer) -> RoutePlan[Answer]:

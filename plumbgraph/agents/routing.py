@@ -1,0 +1,199 @@
+"""Routing in a graph: a node that decides before the model is asked, and the core of middleware."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NotRequired, TypeAlias
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.runtime import Runtime
+from typing_extensions import TypedDict, override
+
+from plumbgraph.agents.node import Ask, Node, State
+from plumbgraph.plan import Plan
+from plumbgraph.routing.call import Answer, Asked, Offer
+from plumbgraph.routing.chat import Route, RoutedChatModel, request_for
+from plumbgraph.routing.handover import MARK
+from plumbgraph.routing.health import State as Health
+from plumbgraph.routing.journal import Journal, NoJournal
+from plumbgraph.routing.router import CostRouter
+from plumbgraph.routing.scope import current_scope, key_of
+from plumbgraph.routing.values import Decision
+
+Describe: TypeAlias = Callable[[State], Route]
+"""What the state says of its next call: data classes, task, a pin, …"""
+
+Rows: TypeAlias = dict[str, dict[str, Any]]
+
+
+def merge_rows(held: Rows | None, new: Rows | None) -> Rows:
+    """Ledger rows by charge id; a row that comes twice counts once."""
+    return {**(held or {}), **(new or {})}
+
+
+class RouteState(TypedDict):
+    """The router's channels, version 1.
+
+    Attributes:
+        route: The latest decision, as plain data.
+        route_pin: Name of the model this thread is pinned to; empty or absent for none.
+        ledger: What the thread's calls cost, by charge id.
+    """
+
+    route: NotRequired[dict[str, Any] | None]
+    route_pin: NotRequired[str | None]
+    ledger: NotRequired[Annotated[Rows, merge_rows]]
+
+
+def describe_state(state: State) -> Route:
+    """The route of a state that says no more than its pin and its loaded skill."""
+    skills = state.get("active_skills") or ()
+    skill = next(iter(skills), "") if len(skills) == 1 else ""
+    return Route(pin=state.get("route_pin") or "", skill=str(skill))
+
+
+class RouterNode(Node):
+    """Decides which model the next node asks, and writes the decision and the ledger to state.
+
+    Put it before a `ModelNode` whose model is this node's `model`::
+
+        route = RouterNode(router)
+        agent = create_agent(route.model, tools, each_turn=[route])
+
+    Args:
+        router: Decides.
+        describe: What the state says of its next call.
+        journal: Keeps decisions and answers for a resumed run.
+        needs: Profile fields that the calls need, such as `tool_calling`.
+        name: The node's name in the graph.
+    """
+
+    state_schema = RouteState
+
+    def __init__(
+        self,
+        router: CostRouter,
+        *,
+        describe: Describe = describe_state,
+        journal: Journal | None = None,
+        needs: frozenset[str] = frozenset(),
+        name: str = "router",
+    ) -> None:
+        super().__init__(name=name)
+        self.router = router
+        self.describe = describe
+        self.journal = journal
+        self.needs = needs
+
+    @override
+    def plan(
+        self, state: State, runtime: Runtime[Any], config: RunnableConfig | None
+    ) -> Plan[Ask, Any, dict[str, Any]]:
+        health, names = self.router.health, self.router.names
+        states = yield Ask(lambda: health.states(names), lambda: health.astates(names))
+        resting = [name for name, told in states.items() if told is Health.RESTING]
+        messages = state["messages"]
+        route = self._route(state)
+        now = self.router.clock.now()
+        request = request_for(route, messages, node=self.name, now=now)
+        decision = self.router.decide(request, closed=resting)
+        return {"route": decision.to_dict(), "ledger": ledger_of(messages)}
+
+    def model(self, state: State, runtime: Runtime[Any]) -> RoutedChatModel:  # noqa: ARG002 - as ModelNode calls it
+        """The chat model that carries out the state's decision; for `ModelNode`."""
+        told = state.get("route")
+        return RoutedChatModel(
+            self.router,
+            journal=self.journal,
+            route=self._route(state),
+            decision=Decision.from_dict(told) if told else None,
+        )
+
+    def _route(self, state: State) -> Route:
+        route = self.describe(state)
+        return replace(route, needs=route.needs | self.needs) if self.needs else route
+
+
+def ledger_of(messages: list[BaseMessage]) -> Rows:
+    """The rows of a thread's routed answers, by charge id."""
+    marks = [m.response_metadata.get(MARK) for m in messages if isinstance(m, AIMessage)]
+    return {mark["charge_id"]: _row(mark) for mark in marks if mark}
+
+
+def _row(mark: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: mark[key] for key in ("model", "code", "cost_usd", "price_source", "at")}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One model call as middleware sees it, without the framework's own types.
+
+    Attributes:
+        messages: What the model is to see, the system message among it.
+        tools: What it may call.
+        state: The agent's state.
+        ask: Asks the offered model through the framework.
+        aask: The same, awaiting.
+        message_of: The answer in what `ask` returned.
+    """
+
+    messages: list[BaseMessage]
+    tools: list[Any]
+    state: State
+    ask: Callable[[Offer], Any]
+    aask: Callable[[Offer], Awaitable[Any]]
+    message_of: Callable[[Any], AIMessage]
+
+
+class MiddlewareCore:
+    """What `RouterMiddleware` does, for any framework that wraps model calls.
+
+    Args:
+        router: Decides.
+        describe: What the state says of its next call.
+        journal: Keeps decisions and answers for a resumed run.
+    """
+
+    def __init__(
+        self,
+        router: CostRouter,
+        *,
+        describe: Describe = describe_state,
+        journal: Journal | None = None,
+    ) -> None:
+        self.router = router
+        self.describe = describe
+        self.journal = journal
+
+    def call(self, turn: Turn) -> tuple[Answer, dict[str, Any]]:
+        """The answer and the state's update in the same step."""
+        answer = self.router.call(self._asked(turn))
+        return answer, _update(answer)
+
+    async def acall(self, turn: Turn) -> tuple[Answer, dict[str, Any]]:
+        """See `call`."""
+        answer = await self.router.acall(self._asked(turn))
+        return answer, _update(answer)
+
+    def _asked(self, turn: Turn) -> Asked:
+        scope = current_scope()
+        now = self.router.clock.now()
+        route = self.describe(turn.state)
+        names = [getattr(tool, "name", str(tool)) for tool in turn.tools]
+        return Asked(
+            request=request_for(route, turn.messages, node=scope.node, now=now, tools=turn.tools),
+            messages=turn.messages,
+            payer=scope.payer,
+            call=turn.ask,
+            acall=turn.aask,
+            message_of=turn.message_of,
+            key=key_of(scope, turn.messages, names) if self.journal else "",
+            journal=self.journal or NoJournal(),
+        )
+
+
+def _update(answer: Answer) -> dict[str, Any]:
+    mark = answer.message.response_metadata[MARK]
+    return {"route": answer.decision.to_dict(), "ledger": {mark["charge_id"]: _row(mark)}}

@@ -1,0 +1,60 @@
+"""Booking what came of a reservation: a charge, or a doubt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plumbgraph.errors import StoreUnavailable
+from plumbgraph.routing.budget import Lease
+from plumbgraph.routing.events import BudgetOverrun, LedgerBehind, RouteCharged, RouteDoubted
+from plumbgraph.routing.prices import NANO
+from plumbgraph.routing.steps import RoutePlan, both
+from plumbgraph.routing.values import Charge
+from plumbgraph.tracing import emit
+
+if TYPE_CHECKING:
+    from plumbgraph.routing.router import CostRouter
+
+
+def doubt(router: CostRouter, lease: Lease, why: str) -> RoutePlan[None]:
+    """Count a reservation as spent: its call may have been billed."""
+    yield both(router.budget.ledger, "doubt", lease, why)
+    emit(
+        RouteDoubted(
+            lease=lease.lease,
+            model=str(lease.facts.get("model", "")),
+            worst_usd=lease.nano / NANO,
+            why=why,
+        )
+    )
+
+
+def settle(router: CostRouter, lease: Lease, charge: Charge) -> RoutePlan[None]:
+    """Book the charge; an unreachable ledger does not cost the answer, its lease stays spent."""
+    usd = charge.nano / NANO
+    try:
+        settled = yield both(router.budget.ledger, "settle", lease, charge)
+    except StoreUnavailable as error:
+        told = str(error)[:300]
+        emit(LedgerBehind(charge_id=charge.charge_id, lease=lease.lease, usd=usd, error=told))
+        return
+    usage = charge.usage
+    emit(
+        RouteCharged(
+            charge_id=charge.charge_id,
+            model=charge.model,
+            usd=usd,
+            input_tokens=usage.input if usage else 0,
+            cached_tokens=usage.cache_read if usage else 0,
+            output_tokens=usage.output if usage else 0,
+            price_source=charge.price_source,
+            settled=settled,
+        )
+    )
+    if charge.nano > lease.nano:
+        reserved = lease.nano / NANO
+        emit(
+            BudgetOverrun(
+                charge_id=charge.charge_id, model=charge.model, reserved_usd=reserved, usd=usd
+            )
+        )

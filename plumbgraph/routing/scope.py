@@ -1,0 +1,138 @@
+"""Where a call happens: in which graph, thread, task and run, and what names it on every resume."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langgraph.config import get_config
+from langgraph.runtime import Runtime, get_runtime
+
+from plumbgraph.routing.budget import Payer
+from plumbgraph.routing.handover import MARK, author_of
+from plumbgraph.routing.values import ThreadView
+
+_EXECUTIONS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where a call happens.
+
+    Attributes:
+        payer: Who pays.
+        node: Name of the graph's node, `""` outside a graph.
+        task: The graph's task, the same on retry and resume; `""` outside a graph.
+        execution: Identity of this one execution of the task.
+    """
+
+    payer: Payer
+    node: str = ""
+    task: str = ""
+    execution: Any = None
+
+
+def current_scope() -> Scope:
+    """The scope of the running node, or of no node."""
+    try:
+        config: Mapping[str, Any] = get_config()
+        runtime: Runtime[Any] = get_runtime()
+    except (RuntimeError, KeyError):
+        return Scope(Payer())
+    info = runtime.execution_info
+    told = config.get("configurable") or {}
+    facts = config.get("metadata") or {}
+    server = runtime.server_info
+    user = told.get("user_id") or told.get("langgraph_auth_user_id")
+    if not user and server is not None and server.user is not None:
+        user = server.user.identity
+    run = (info.run_id if info else None) or config.get("run_id") or facts.get("run_id")
+    thread = (info.thread_id if info else None) or told.get("thread_id")
+    return Scope(
+        Payer(user=str(user or ""), thread=str(thread or ""), run=str(run or "")),
+        node=str(facts.get("langgraph_node", "")),
+        task=info.task_id if info else "",
+        execution=runtime,
+    )
+
+
+class Occurrences:
+    """Counts equal calls within one execution of a task, so that each has a name of its own."""
+
+    def __init__(self) -> None:
+        self._counts: OrderedDict[int, tuple[Any, dict[str, int]]] = OrderedDict()
+        self._lock = Lock()
+
+    def next(self, execution: Any, digest: str) -> int:
+        """How many calls with this digest came before in this execution."""
+        with self._lock:
+            _, counts = self._counts.setdefault(id(execution), (execution, {}))
+            number = counts.get(digest, 0)
+            counts[digest] = number + 1
+            if len(self._counts) > _EXECUTIONS:
+                self._counts.popitem(last=False)
+        return number
+
+
+_occurrences = Occurrences()
+
+
+def key_of(scope: Scope, messages: Sequence[BaseMessage], settings: Any = None) -> str:
+    """A name for the call that is the same whenever its task is run again; `""` outside a graph.
+
+    It is made of the thread, the task, what the model is shown and how often the same was asked
+    before in this execution.
+    """
+    if not scope.task or not scope.payer.thread:
+        return ""
+    shown = [[m.type, m.content, getattr(m, "tool_calls", None)] for m in messages]
+    text = json.dumps([shown, settings], sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    number = _occurrences.next(scope.execution, digest)
+    return f"route/{scope.payer.thread}/{scope.task}/{digest}/{number}"
+
+
+def view_of(messages: Sequence[BaseMessage], *, now: float, failures: int = 0) -> ThreadView:
+    """A thread's past as its messages tell it.
+
+    Args:
+        messages: The thread's messages, routed answers among them.
+        now: Seconds since the epoch.
+        failures: Failures known from elsewhere; those of tools are counted from the messages.
+    """
+    answers = [m for m in messages if isinstance(m, AIMessage)]
+    last = answers[-1] if answers else None
+    mark: Mapping[str, Any] = last.response_metadata.get(MARK, {}) if last else {}
+    used: Mapping[str, Any] = (last.usage_metadata or {}) if last else {}
+    newest = messages[-1] if messages else None
+    return ThreadView(
+        model=author_of(last) if last else "",
+        cached_tokens=int(used.get("total_tokens") or mark.get("input_tokens") or 0),
+        idle_s=max(now - float(mark["at"]), 0.0) if mark else 0.0,
+        calls=len(answers),
+        failures=failures + _failed_turns(messages),
+        mid_tool=isinstance(newest, ToolMessage) or bool(getattr(newest, "tool_calls", None)),
+    )
+
+
+def _failed_turns(messages: Sequence[BaseMessage]) -> int:
+    """How many of the last turns in a row had nothing but failing tools."""
+    failed, results = 0, 0
+    for message in reversed(messages):
+        if isinstance(message, ToolMessage):
+            if message.status != "error":
+                break
+            results += 1
+        elif isinstance(message, AIMessage):
+            if not results:
+                break
+            failed, results = failed + 1, 0
+        else:
+            break
+    return failed
