@@ -37,7 +37,7 @@ def fit(entries: Mapping[str, SkillEntry], budget: int) -> Fit:
         key=lambda name: (
             present[name].get("mode") != "pinned",
             -present[name]["used"],
-            -present[name]["rev"],
+            -present[name]["at"],
             name,
         ),
     )

@@ -20,20 +20,24 @@ class SkillEntry(TypedDict):
     Attributes:
         rev: Lamport time of the last load or unload; the highest wins.
         used: Lamport time of the last use, for least-recently-used eviction.
+        at: Lamport time of loading: the order in the prompt.
         digest: The exact folder that was loaded. Absent in a tombstone.
         tokens: What its instructions cost in the prompt.
         mode: `bounded` may be put down to make room, `pinned` never, `turn` at the turn's end.
         gone: True in a tombstone: unloaded at `rev`, so that an older load cannot return.
         why: In a tombstone: `asked`, `budget` or `turn`.
+        drifted: True once the model is told that the source has changed.
     """
 
     rev: int
     used: int
+    at: NotRequired[int]
     digest: NotRequired[str]
     tokens: NotRequired[int]
     mode: NotRequired[Mode]
     gone: NotRequired[bool]
     why: NotRequired[str]
+    drifted: NotRequired[bool]
 
 
 class CatalogRef(TypedDict):
@@ -82,7 +86,7 @@ def loaded_entry(
 ) -> SkillEntry:
     """The entry of a skill loaded now."""
     now = clock_of(entries) + 1
-    return {"rev": now, "used": now, "digest": digest, "tokens": tokens, "mode": mode}
+    return {"rev": now, "used": now, "at": now, "digest": digest, "tokens": tokens, "mode": mode}
 
 
 def unloaded_entry(entries: Mapping[str, SkillEntry], name: str, why: str) -> SkillEntry:
@@ -105,17 +109,26 @@ def clock_of(entries: Mapping[str, SkillEntry]) -> int:
 def active(entries: Mapping[str, SkillEntry] | None) -> dict[str, SkillEntry]:
     """The skills that are loaded, in the order they were loaded."""
     present = {name: e for name, e in (entries or {}).items() if not e.get("gone")}
-    return dict(sorted(present.items(), key=lambda item: (item[1]["rev"], item[0])))
+    return dict(sorted(present.items(), key=lambda item: (item[1]["at"], item[0])))
+
+
+def drifted_entry(entries: Mapping[str, SkillEntry], name: str) -> SkillEntry:
+    """The entry of a loaded skill whose source was found changed now."""
+    entry = entries[name].copy()
+    entry["rev"], entry["drifted"] = clock_of(entries) + 1, True
+    return entry
 
 
 def upgraded(entry: Mapping[str, Any]) -> SkillEntry:
     """An entry of any version as one of this version; unknown keys are kept."""
-    known: SkillEntry = {
-        **entry,
-        "rev": int(entry.get("rev", 0)),
-        "used": int(entry.get("used", 0)),
-    }  # type: ignore[typeddict-item]
-    return known
+    known: Any = dict(entry)
+    known.setdefault("rev", 0)
+    known.setdefault("used", known["rev"])
+    if not known.get("gone"):
+        known.setdefault("at", known["rev"])
+        known.setdefault("tokens", 0)
+    entry_now: SkillEntry = known
+    return entry_now
 
 
 def _later(left: SkillEntry, right: SkillEntry) -> SkillEntry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_MARKUP = str.maketrans({"<": "‹", ">": "›", "`": "'"})
+_MARKUP = str.maketrans({"<": "\u2039", ">": "\u203a", "`": "'"})
 _BLOCK_TAG = re.compile(
     r"<(?=\s*/?\s*(?:loaded_skills|available_skills|skill|skill_note|system|assistant|user|tool)\b)",
     re.IGNORECASE,
@@ -26,7 +26,7 @@ def body_text(text: str) -> str:
 
     Other markup stays as it is: instructions may well hold HTML.
     """
-    return _BLOCK_TAG.sub("‹", text)
+    return _BLOCK_TAG.sub("\u2039", text)
 
 
 def _visible(character: str) -> str:

@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from plumbgraph.content.digest import digest_of
 from plumbgraph.errors import SkillInvalid
@@ -27,7 +26,7 @@ from plumbgraph.skills.tokens import TokenCounter, count_tokens
 from plumbgraph.skills.values import SKILL_FILE, Report, Skill, SkillRecord
 from plumbgraph.tracing import emit
 
-CacheFolder = Path | str | Literal["default"] | None
+CacheFolder = Path | str | None
 
 
 class SkillLibrary:
@@ -121,6 +120,7 @@ class SkillLibrary:
         """What the model is told about the skills, within `token_budget` at any library size.
 
         Args:
+            token_budget: Most tokens of the text, by the library's counter.
             query: What the user wants now; the best hits are described.
             pinned: Names that are always described.
             recent: Names loaded lately.
@@ -268,7 +268,7 @@ def _source(source: Source | str | os.PathLike[str], cache: Path | None) -> Sour
 
 
 def _labelled(sources: list[Source]) -> tuple[Source, ...]:
-    """The sources, those with a label in use under `label-2`, `label-3`, …"""
+    """The sources, those with a label in use under `label-2`, `label-3`, and so on."""
     taken: set[str] = set()
     for source in sources:
         label, number = source.label, 1

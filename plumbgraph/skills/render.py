@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from plumbgraph.skills.budget import fit
@@ -13,6 +13,7 @@ from plumbgraph.skills.tokens import TokenCounter, count_tokens
 from plumbgraph.skills.values import SKILL_FILE, SkillFile
 
 MAX_LISTED_FILES = 30
+MAX_STUBS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,6 @@ def loaded_block(
     bodies: Mapping[str, Body],
     *,
     budget: int,
-    notes: Sequence[str] = (),
     counter: TokenCounter = count_tokens,
 ) -> str:
     """All loaded skills that fit the budget, in loading order, then a stub for each that left.
@@ -62,8 +62,9 @@ def loaded_block(
         if name in decision.kept
     ]
     put_down = [name for name, e in entries.items() if e.get("gone") and e.get("why") == "budget"]
-    parts += [_stub(name) for name in sorted({*decision.evicted, *put_down})]
-    parts += [f"<skill_note>{one_line(note, 400)}</skill_note>" for note in notes]
+    put_down.sort(key=lambda name: -entries[name]["rev"])
+    parts += [_stub(name) for name in sorted({*decision.evicted, *put_down[:MAX_STUBS]})]
+    parts += [_drifted(name) for name, entry in active(entries).items() if entry.get("drifted")]
     return "\n".join(["<loaded_skills>", *parts, "</loaded_skills>"]) if parts else ""
 
 
@@ -83,4 +84,12 @@ def _stub(name: str) -> str:
     name = one_line(name)
     return (
         f'<skill_note>"{name}" was put down to make room; load_skill brings it back.</skill_note>'
+    )
+
+
+def _drifted(name: str) -> str:
+    name = one_line(name)
+    return (
+        f'<skill_note>"{name}" has changed at its source since it was loaded; '
+        "unload and load it to renew.</skill_note>"
     )

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -93,9 +94,7 @@ def read_query(text: str, vocabulary: Vocabulary, synonym_weight: float) -> Quer
             if (number := vocabulary.number_of(other)) >= 0 and number not in counts:
                 weight = synonym_weight * terms.get(own, 1.0)
                 terms[number] = max(terms.get(number, 0.0), weight)
-    phrases = dict.fromkeys(
-        (a, b) for a, b in zip(numbers, numbers[1:], strict=False) if min(a, b) >= 0
-    )
+    phrases = dict.fromkeys((a, b) for a, b in pairwise(numbers) if min(a, b) >= 0)
     return Query(terms, tuple(phrases), tuple(dict.fromkeys(words)))
 
 
