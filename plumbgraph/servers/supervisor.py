@@ -242,7 +242,7 @@ def main(argv: list[str]) -> int:
     layout, report = Layout(Path(argv[0])), int(argv[1])
     launch = Launch.from_json(sys.stdin.read())
     if os.fork():
-        return 0
+        os._exit(0)
     os.umask(0o077)
     owner = owner_lock(layout)
     if owner is None:
