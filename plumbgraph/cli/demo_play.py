@@ -83,12 +83,13 @@ def play(show: Show, *, kill_step: int, keep: bool) -> dict[str, Any]:
     try:
         documents = _prepare(stage)
         told = Settings.load(home=str(stage.home))
-        with show.waiting("starting PostgreSQL and Valkey"):
-            endpoints = servers.up(settings=told)
-        with endpoints, _checkpoints(endpoints.postgres_url, told) as checkpoints:
-            show.servers(endpoints.versions, time.monotonic() - began, stage.home)
-            show.task(documents)
-            found = _acts(stage, show, checkpoints, kill_step=kill_step)
+        with _process(stage, _run_words(stage)) as child:  # it imports while the servers start
+            with show.waiting("starting PostgreSQL and Valkey"):
+                endpoints = servers.up(settings=told)
+            with endpoints, _checkpoints(endpoints.postgres_url, told) as checkpoints:
+                show.servers(endpoints.versions, time.monotonic() - began, stage.home)
+                show.task(documents)
+                found = _acts(stage, show, child, checkpoints, kill_step=kill_step)
     finally:
         _strike(stage, keep=keep)
     found |= {"seconds": round(time.monotonic() - began, 2), "folder": folder if keep else None}
@@ -97,9 +98,14 @@ def play(show: Show, *, kill_step: int, keep: bool) -> dict[str, Any]:
 
 
 def _acts(
-    stage: Stage, show: Show, checkpoints: Callable[[str], dict[str, int]], *, kill_step: int
+    stage: Stage,
+    show: Show,
+    child: subprocess.Popen[str],
+    checkpoints: Callable[[str], dict[str, int]],
+    *,
+    kill_step: int,
 ) -> dict[str, Any]:
-    first = _first_process(stage, show, kill_step)
+    first = _first_process(stage, show, child, kill_step)
     before = checkpoints(stage.thread_id)
     show.between(stage.thread_id, before)
     second, outcome = _second_process(stage, show)
@@ -130,26 +136,28 @@ def _prepare(stage: Stage) -> int:
     return len(list(target.glob("*.md")))
 
 
-def _first_process(stage: Stage, show: Show, kill_step: int) -> int:
-    """Run the assistant until it works on `kill_step`, then kill it; its pid."""
+def _run_words(stage: Stage) -> list[str]:
     words = ["run", "assistant", TASK, "--thread", stage.thread_id, "--model", "scripted"]
-    with _process(stage, [*words, "--workspace", str(stage.workspace)]) as child:
-        show.process(child.pid, ["run", "assistant", repr(TASK), "--thread", stage.thread_id])
-        log = LogReader(stage.log)
-        with show.waiting("importing LangGraph"):
-            line = _line(child)
-        for record in _lines(child, line):
-            if record["event"] == "step":
-                show.step(record)
-            if record.get("step") == kill_step - 1:
-                break
-        else:
-            raise _ended(stage, "the first process ended before it could be killed")
-        with show.waiting(f"step {kill_step}"):
-            _await_step(stage, child, log, kill_step)
-        child.send_signal(signal.SIGKILL)
-        show.killed(child.pid, kill_step, child.wait())
-        return child.pid
+    return [*words, "--workspace", str(stage.workspace)]
+
+
+def _first_process(stage: Stage, show: Show, child: subprocess.Popen[str], kill_step: int) -> int:
+    """Watch the assistant until it works on `kill_step`, then kill it; its pid."""
+    show.process(child.pid, ["run", "assistant", "'Read the incident reports …'"])
+    with show.waiting("importing LangGraph"):
+        line = _line(child)
+    for record in _lines(child, line):
+        if record["event"] == "step":
+            show.step(record)
+        if record.get("step") == kill_step - 1:
+            break
+    else:
+        raise _ended(stage, "the first process ended before it could be killed")
+    with show.waiting(f"step {kill_step}"):
+        _await_step(stage, child, LogReader(stage.log), kill_step)
+    child.send_signal(signal.SIGKILL)
+    show.killed(child.pid, kill_step, child.wait())
+    return child.pid
 
 
 def _second_process(stage: Stage, show: Show) -> tuple[int, dict[str, Any]]:

@@ -66,12 +66,12 @@ def log_claims(records: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> lis
         if record["event"] == "tool.ended" and CALL_ID in record
     )
     twice = [call for call, times in calls.items() if times > 1]
-    torn = f"; step {', '.join(cut)} was cut off and ran anew" if cut else ""
+    torn = f"; only step {', '.join(cut)}, cut off, ran anew" if cut else ""
     return [
         Claim(
             "event log",
             bool(finished) and not again and cut == anew,
-            f"{len(finished)} steps finished before the kill, {len(again)} of them ran again{torn}",
+            f"{len(finished)} steps finished before the kill, {len(again)} ran again{torn}",
         ),
         Claim(
             "event log",

@@ -32,14 +32,13 @@ class Show:
         """Which servers run."""
         names = {"postgres": "PostgreSQL", "valkey": "Valkey"}
         said = " and ".join(f"{names[key]} {versions[key]}" for key in names if key in versions)
-        self._out.text(f"  {said} ready in {seconds:.1f} s, in {home}")
+        self._out.text(f"  {said} ready in {seconds:.1f} s")
+        self._out.text(f"  in {home}", style="dim")
 
     def task(self, documents: int) -> None:
         """What the agent is asked for."""
-        self._out.text(
-            f"  The task: read {documents} incident reports, take a note of each, sum up. "
-            "The model is a script, all else is real."
-        )
+        self._out.text(f"  Task: read {documents} incident reports, take a note of each, sum up.")
+        self._out.text("  The model is a script; servers, files, processes and the kill are real.")
 
     def process(self, pid: int, command: Sequence[str]) -> None:
         """A process begins."""
@@ -49,7 +48,7 @@ class Show:
 
     def step(self, record: Mapping[str, Any]) -> None:
         """A step finished."""
-        says = [short(each, 76) for each in record["says"]]
+        says = [short(each, 70) for each in record["says"]]
         if record["node"] == "model":
             text, calls = says[0], [each.partition("(")[0] for each in says[1:]]
             self._out.text(f"  {record['step']:>3}  model  ", end="")
@@ -63,7 +62,7 @@ class Show:
 
     def killed(self, pid: int, step: int, code: int) -> None:
         """The kill."""
-        self._out.text(f"  {step:>3}  model  …", style="dim")
+        self._out.text(f"  {step:>3}  …", style="dim")
         self._out.text(f"  ✗ kill -9 {pid}", style="bold red", end="")
         self._out.text(f"  in the middle of step {step}: exit status {code}, no goodbye")
 

@@ -74,7 +74,7 @@ def _message_says(message: Any) -> Iterable[str]:
     if getattr(message, "type", "") == "tool":
         mark = "refused" if getattr(message, "status", "") == "error" else "returned"
         size = f"{len(text):,} characters" if len(text) > _SAYS_CHARS else short(text)
-        yield f"{message.name or 'tool'} {mark} {size}"
+        yield f"{message.name or 'tool'} {mark}: {size}"
         return
     if text:
         yield short(text)
