@@ -72,9 +72,10 @@ def make_catalog(
     order = choose_shown(by_name, ranked, pinned=pinned, recent=recent, previous=previous)
     few = len(by_name) <= MAX_DESCRIBED
     everything, shown = _described(by_name, order, room, counter) if few else ([], [])
-    if len(shown) == len(by_name):
-        names, named, counted, lines = [], [], 0, everything
-    else:
+    names: list[str] = []
+    named: list[str] = []
+    lines, counted = everything, 0
+    if len(shown) < len(by_name):
         names, named, counted = _names(sorted(by_name), int(room * _NAMES_SHARE), counter)
         left = room - sum(counter(line) + 1 for line in names)
         lines, shown = _described(by_name, order, left, counter)

@@ -7,7 +7,9 @@ These keys persist in threads, so they are a contract: `VERSION` counts its chan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 VERSION = 1
 

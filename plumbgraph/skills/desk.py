@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from plumbgraph.errors import PlumbError, SkillNotFound, SkillTampered
@@ -62,6 +62,10 @@ class Rules:
     mode: Mode = "bounded"
     gated: frozenset[str] = frozenset()
     restrict: Restrict = "off"
+
+    def with_gated(self, names: Collection[str]) -> Rules:
+        """These rules with further gated tools."""
+        return replace(self, gated=self.gated | frozenset(names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +140,8 @@ def _weighted_frequencies(
     if not codes:
         return np.zeros(0, np.int64), np.zeros(0)
     merged, place = np.unique(np.concatenate(codes), return_inverse=True)
-    return merged, np.bincount(place.ravel(), np.concatenate(values), len(merged))
+    summed = np.bincount(place.ravel(), np.concatenate(values), len(merged))
+    return merged.astype(np.int64), summed.astype(np.float64)
 
 
 def _document_frequencies(documents: Sequence[Document], terms: int) -> Ints:
@@ -150,6 +152,6 @@ def _document_frequencies(documents: Sequence[Document], terms: int) -> Ints:
     return total
 
 
-def _idf(frequency: Ints | int, count: int) -> NDArray[np.float64]:
+def _idf(frequency: Any, count: int) -> NDArray[np.float64]:
     idf: NDArray[np.float64] = np.log1p((count - frequency + 0.5) / (frequency + 0.5))
     return idf

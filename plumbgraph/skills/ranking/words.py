@@ -19,24 +19,29 @@ _BRITISH = (
     (re.compile(r"(?<=[a-z]{2})our(s|ed|ing|ful)?$"), r"or\1"),
 )
 _KEPT = frozenset(
-    "four your our hour hours rise rises wise noise raise exercise precise concise advise promise "
-    "franchise supervise surprise enterprise expertise otherwise likewise premise praise cruise "
-    "raised raising rising noised advised promised exercised supervised surprised praised "
-    "disguise merchandise paradise treatise revise revised revising devise devised comprise "
-    "comprised arise arising wiser riser advising promising supervising surprising tour pour".split()
+    """
+    four your our hour hours rise rises wise noise raise exercise precise concise advise promise
+    franchise supervise surprise enterprise expertise otherwise likewise premise praise cruise
+    raised raising rising noised advised promised exercised supervised surprised praised
+    disguise merchandise paradise treatise revise revised revising devise devised comprise
+    comprised arise arising wiser riser advising promising supervising surprising tour pour
+    """.split()  # noqa: SIM905 - a list of words reads better as words
 )
 STOP = frozenset(
-    "a about above after again all also am an and any are as at be because been before being below "
-    "between both but by can cannot could did do does doing done down during each either else etc "
-    "ever every few for from further get gets getting give gives go goes got had has have having he "
-    "her here hers him his how however i if in into is it its itself just know let lets like make "
-    "makes making many may me might mine more most much must my need needs no nor not now of off on "
-    "once one only onto or other our ours out over own please put same shall she should so some "
-    "such take than thank thanks that the their theirs them then there these they thing things "
-    "this those through to too try under until up upon us use used useful user users uses using "
-    "very via want wants was way we well were what when where whether which while who whom whose "
-    "why will with within without would yes yet you your yours im ive id youre theyre dont doesnt "
-    "cant wont isnt arent didnt whats thats lets hes shes theres heres skill skills".split()
+    """
+    a about above after again all also am an and any are as at be because been before being
+    below between both but by can cannot could did do does doing done down during each either
+    else etc ever every few for from further get gets getting give gives go goes got had has
+    have having he her here hers him his how however i if in into is it its itself just know let
+    lets like make makes making many may me might mine more most much must my need needs no nor
+    not now of off on once one only onto or other our ours out over own please put same shall
+    she should so some such take than thank thanks that the their theirs them then there these
+    they thing things this those through to too try under until up upon us use used useful user
+    users uses using very via want wants was way we well were what when where whether which
+    while who whom whose why will with within without would yes yet you your yours im ive id
+    youre theyre dont doesnt cant wont isnt arent didnt whats thats lets hes shes theres heres
+    skill skills
+    """.split()  # noqa: SIM905 - a list of words reads better as words
 )
 _APART = re.compile(
     r"[^.!?\n]*\b(?:do not|don't|never|not)\s+(?:use|trigger|invoke|activate|load|apply)\b[^.!?\n]*"
@@ -51,8 +56,9 @@ def terms_of(text: str) -> list[str]:
 
 
 def split_words(text: str) -> list[str]:
-    """Lower-case words; `camelCase` and `kebab-case` are taken apart, scripts without spaces
-    (Chinese, Japanese, Korean) come as overlapping pairs of characters.
+    """Lower-case words; `camelCase` and `kebab-case` are taken apart.
+
+    Scripts without spaces (Chinese, Japanese, Korean) come as overlapping pairs of characters.
     """
     folded = (
         unicodedata.normalize("NFKC", _CAMEL.sub(" ", text))

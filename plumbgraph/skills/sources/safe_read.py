@@ -1,4 +1,4 @@
-"""Read files under a root without ever following a symlink, waiting on a pipe or reading past a limit."""
+"""Read files under a root: no symlink is followed, no pipe waited for, no limit passed."""
 
 from __future__ import annotations
 
