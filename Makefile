@@ -6,7 +6,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 UV      = $(shell command -v uv 2>/dev/null || echo .tool/bin/uv)
 WORKERS ?= 2
-export PYTHONDONTWRITEBYTECODE ?=
+# Children import much: without bytecode each of them would compile it again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help env demo test check bench bench-peers crash soak format lock clean
 help:  ## show this list

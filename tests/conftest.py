@@ -52,10 +52,13 @@ def worker(request: pytest.FixtureRequest) -> str:
 def own_servers(tmp_path_factory: pytest.TempPathFactory, worker: str) -> Iterator[Endpoints]:
     """Our own PostgreSQL and Valkey, started once and shared by all workers."""
     from plumbgraph import servers
+    from plumbgraph.settings import Settings
 
     base = tmp_path_factory.getbasetemp()
     home = (base if worker == "main" else base.parent) / "servers"
-    with servers.up(home) as up:
+    settings = Settings.load(postgres_url=None, redis_url=None)
+    many = {"max_connections": "300"}
+    with servers.up(home, tune="test", settings=settings, postgres_settings=many) as up:
         yield up
 
 
