@@ -63,13 +63,13 @@ class Dense:
             raise MemoryInvalid("An index configuration needs dims and embed.")
         fields = tuple(index.get("fields") or ("$",))
         model = ensure_embeddings(index["embed"])
-        return cls(model, index["dims"], fields, tuple(tokenize_path(f) for f in fields))
+        return cls(model, index["dims"], fields, tuple(map(_path, fields)))
 
     def texts(self, value: dict[str, Any], fields: tuple[str, ...] | None) -> tuple[str, ...]:
         """The texts of a value that are embedded; several may stand for one item."""
         paths: Sequence[Any] = self._paths
         if fields is not None:
-            paths = [tokenize_path(path) for path in fields]
+            paths = [_path(path) for path in fields]
         return tuple(text for path in paths for text in get_text_at_path(value, path))
 
     def digest(self, record: Record) -> str:
@@ -77,6 +77,10 @@ class Dense:
         fields = record.marks.index
         texts = () if fields is False else self.texts(record.value, fields or None)
         return digest(texts) if texts else ""
+
+
+def _path(field: str) -> Any:
+    return field if field == "$" else tokenize_path(field)
 
 
 def digest(texts: Sequence[str]) -> str:

@@ -22,13 +22,23 @@ def keeps(wanted: Mapping[str, Any] | None, value: Mapping[str, Any]) -> bool:
     """Whether a value passes a filter.
 
     Plain values ask for equality, nested dicts for their parts, dicts of operators (`$eq $ne
-    $gt $gte $lt $lte`) for comparisons. Things that have no order, such as a text and a number,
+    $gt $gte $lt $lte`) for comparisons. `a.b` reaches into nested dicts. Things that have no order, such as a text and a number,
     do not match an ordering operator.
 
     Raises:
         MemoryInvalid: An unknown operator.
     """
-    return all(_matches(value.get(key), part) for key, part in (wanted or {}).items())
+    return all(_matches(_at(value, key), part) for key, part in (wanted or {}).items())
+
+
+def _at(value: Mapping[str, Any], key: str) -> Any:
+    """What a key names: itself, or, where there is no such key, a path with dots."""
+    if key in value or "." not in key:
+        return value.get(key)
+    found: Any = value
+    for label in key.split("."):
+        found = found.get(label) if isinstance(found, Mapping) else None
+    return found
 
 
 def _matches(found: Any, wanted: Any) -> bool:

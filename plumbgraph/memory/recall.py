@@ -228,13 +228,16 @@ def _fetched(
     if not keys:
         return {}, {}, 0
     shard, text = terms.shard(op.namespace), joined(op.namespace)
-    flushed, calls = dict(pending_uses), []
+    flushed = {key: n for key, n in pending_uses.items() if n}
+    calls: list[Call | Command] = []
     pending_uses.clear()
     calls.append(Command("MGET", *(shard.item(text, key) for key in keys)))
     calls.append(Command("HMGET", shard.uses(text), *keys))
     if op.at_us is not None:
         calls += [Command("LRANGE", shard.past(text, key), 0, -1) for key in keys]
-    calls += [Command("HINCRBY", shard.uses(text), k, n) for k, n in flushed.items() if n]
+    if flushed:
+        pairs = tuple(word for pair in flushed.items() for word in pair)
+        calls.append(Call("used", (shard.uses(text),), pairs))
     raws, uses, *rest = yield from terms.asked(calls)
     records = {k: Record.unpacked(raw) for k, raw in zip(keys, raws, strict=True) if raw}
     if op.at_us is not None:

@@ -342,3 +342,8 @@ define("sweep", function(keys, args)
   if call("EXISTS", keys[LIVE]) == 0 then call("ZREM", keys[NAMES], ns) end
   return 1
 end)
+
+define("used", function(keys, args)
+  for i = 1, #args, 2 do call("HINCRBY", keys[1], args[i], args[i + 1]) end
+  return #args / 2
+end)
