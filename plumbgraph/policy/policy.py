@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -18,6 +19,7 @@ from plumbgraph.policy.urls import parse_address
 from plumbgraph.tracing import emit
 
 _SEVERITY = {Verdict.ALLOW: 0, Verdict.APPROVE: 1, Verdict.DENY: 2}
+_REMEMBERED = 1_000
 _NOTHING = Finding(Verdict.ALLOW, "default", "No rule forbids it.")
 
 
@@ -41,7 +43,15 @@ class Policy:
         self._layers = [Layer("managed", self._managed.rules)]
         if recommended is not None:
             self._layers.append(Layer("recommended", _as_rules(recommended)))
+        self._models: dict[tuple[ModelFacts, frozenset[str]], Decision] = {}
         self.digest = self._digest()
+
+    @classmethod
+    async def aload(
+        cls, recommended: Rules | Mapping[str, Any] | str | Path | None = None
+    ) -> Policy:
+        """A policy, made without blocking the loop; `Policy(…)` reads files where it is called."""
+        return await asyncio.to_thread(cls, recommended)
 
     @property
     def managed(self) -> Managed:
@@ -59,12 +69,20 @@ class Policy:
         policy._managed = self._managed
         name = f"recommended{len(self._layers)}" if len(self._layers) > 1 else "recommended"
         policy._layers = [*self._layers, Layer(name, _as_rules(recommended))]
+        policy._models = {}
         policy.digest = policy._digest()
         return policy
 
     def model(self, facts: ModelFacts, *, data_classes: Collection[str] = ()) -> Decision:
         """Whether a model may see data of these classes."""
-        return self._decide([layer.model(facts, data_classes) for layer in self._layers])
+        key = (facts, frozenset(data_classes))
+        known = self._models.get(key)
+        if known is None:
+            if len(self._models) >= _REMEMBERED:
+                self._models.clear()
+            findings = [layer.model(facts, data_classes) for layer in self._layers]
+            known = self._models[key] = self._decide(findings)
+        return known
 
     def tool(
         self,

@@ -100,15 +100,18 @@ class ModelCard:
         return self.name.partition(":")[0]
 
     def facts(self, price: Price | None) -> ModelFacts:
-        """What policy rules may ask about the model."""
-        known = price is not None
-        return ModelFacts(
-            name=self.name,
-            region=self.region,
-            tags=self.tags,
-            input_usd_per_mtok=price.rates.input / 1e6 if price and known else None,
-            output_usd_per_mtok=price.rates.output / 1e6 if price and known else None,
-        )
+        """What policy rules may ask about the model; kept for the latest price."""
+        known: tuple[Price | None, ModelFacts] | None = self.__dict__.get("_facts")
+        if known is None or known[0] is not price:
+            facts = ModelFacts(
+                name=self.name,
+                region=self.region,
+                tags=self.tags,
+                input_usd_per_mtok=price.rates.input / 1e6 if price else None,
+                output_usd_per_mtok=price.rates.output / 1e6 if price else None,
+            )
+            known = self.__dict__["_facts"] = (price, facts)
+        return known[1]
 
 
 class Catalog:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from plumbgraph.routing.catalog import ModelCard
 from plumbgraph.routing.outcomes import Tallies, posterior
 from plumbgraph.routing.prices import Price
-from plumbgraph.routing.tokens import Usage
 from plumbgraph.routing.values import Estimate, Request, ThreadView
 
 _TEXT_FULL = 1_000.0
@@ -34,16 +33,18 @@ def estimate(
         from_text: The text model's P(ok) and number of labels, by model name.
     """
     p_ok, source = _p_ok(card, request, tallies, from_text.get(card.name))
-    limit = min(request.max_output_tokens or card.max_output_tokens, card.max_output_tokens)
+    limit = card.max_output_tokens
+    if request.max_output_tokens and request.max_output_tokens < limit:
+        limit = request.max_output_tokens
     output = min(request.output_tokens, limit)
     cached = cached_tokens(card, request.thread, request.input_tokens)
     return Estimate(
         model=card.name,
         p_ok=p_ok,
         p_source=source,
-        expected_nano=_cost(price, request.input_tokens, cached, output),
+        expected_nano=price.expected(request.input_tokens, cached, output),
         worst_nano=price.worst(max(request.worst_input_tokens, request.input_tokens), limit),
-        later_nano=_cost(price, request.input_tokens, request.input_tokens, output),
+        later_nano=price.expected(request.input_tokens, request.input_tokens, output),
         max_output_tokens=limit,
     )
 
@@ -53,14 +54,6 @@ def cached_tokens(card: ModelCard, thread: ThreadView, input_tokens: int) -> int
     if thread.model != card.name or thread.idle_s > card.cache_ttl_s:
         return 0
     return min(thread.cached_tokens, input_tokens)
-
-
-def _cost(price: Price, input_tokens: int, cached: int, output: int) -> int:
-    """Nano-dollars of a call whose uncached input is written to the cache, as agents do."""
-    usage = Usage(
-        input=input_tokens, cache_read=cached, cache_write=input_tokens - cached, output=output
-    )
-    return price.charge(usage)
 
 
 def _p_ok(

@@ -80,9 +80,10 @@ class Price:
     def at(self, input_tokens: int) -> Rates:
         """The rates for a request of this size."""
         rates = self.rates
-        for start, above in self.tiers:
-            if input_tokens > start:
-                rates = above
+        if self.tiers:
+            for start, above in self.tiers:
+                if input_tokens > start:
+                    rates = above
         return rates
 
     def charge(self, usage: Usage) -> int:
@@ -98,6 +99,12 @@ class Price:
             + usage.reasoning * rates.reasoning
         )
         return -(-pico // 1000)
+
+    def expected(self, input_tokens: int, cached: int, output: int) -> int:
+        """Nano-dollars of a call that reads `cached` tokens and writes the rest to the cache."""
+        rates = self.at(input_tokens)
+        read, written = cached * rates.cache_read, (input_tokens - cached) * rates.cache_write
+        return -(-(read + written + output * rates.output) // 1000)
 
     def worst(self, input_tokens: int, output_tokens: int) -> int:
         """The most nano-dollars a call can cost, however its input is cached or written."""

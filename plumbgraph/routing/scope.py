@@ -42,8 +42,10 @@ def current_scope() -> Scope:
     """The scope of the running node, or of no node."""
     try:
         config: Mapping[str, Any] = get_config()
-        runtime: Runtime[Any] = get_runtime()
+        runtime: Runtime[Any] | None = get_runtime()
     except (RuntimeError, KeyError):
+        return Scope(Payer())
+    if runtime is None:
         return Scope(Payer())
     info = runtime.execution_info
     told = config.get("configurable") or {}
