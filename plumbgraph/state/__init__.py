@@ -11,6 +11,10 @@ What other parts use, beside LangGraph's own saver methods (each with its `a…`
         The branch the running node works on: "" for the first, else an id that stays the same
         through crash and resume and that every later checkpoint of the branch inherits.
     saver.threads(limit=100) -> list[ThreadInfo]       thread_id, touched_at, steps, status
+    saver.run_status(thread_id) -> RunStatus           state, next, owner, since, reason, accepted
+    saver.claim(thread_id, *, ttl_s=30.0, owner=None) -> Lease, for `with` and `async with`
+    saver.accept(thread_id, input) -> int              a run that no crash loses any more
+    saver.recover(graph_factory, RecoveryRules(…)) -> list[Recovered]
 """
 
 from __future__ import annotations
@@ -19,13 +23,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plumbgraph.state.claims import Lease as Lease
     from plumbgraph.state.context import current_branch as current_branch
+    from plumbgraph.state.recovery import Recovered as Recovered
+    from plumbgraph.state.recovery import RecoveryRules as RecoveryRules
     from plumbgraph.state.saver import PlumbSaver as PlumbSaver
     from plumbgraph.state.serde import PlumbSerializer as PlumbSerializer
+    from plumbgraph.state.status import RunStatus as RunStatus
+    from plumbgraph.state.status import ThreadInfo as ThreadInfo
 
 _HOMES = {
+    "Lease": "claims",
     "PlumbSaver": "saver",
     "PlumbSerializer": "serde",
+    "Recovered": "recovery",
+    "RecoveryRules": "recovery",
+    "RunStatus": "status",
+    "ThreadInfo": "status",
     "current_branch": "context",
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from threading import Lock
 from typing import Any, Literal, TypeAlias
 
@@ -84,6 +85,11 @@ class Core:
     committed: Recent[CheckpointKey, bool] = field(default_factory=lambda: Recent(4096))
     puts: Flights = field(default_factory=Flights)
     writes: Flights = field(default_factory=Flights)
+    number: int = field(default_factory=count().__next__)
+
+    def scope(self, tenant: str) -> str:
+        """A tenant's name in context variables, which other savers' tenants share."""
+        return f"{self.number}:{tenant}"
 
     def tenant_of(self, config: Mapping[str, Any]) -> str:
         """The tenant a config belongs to."""

@@ -72,7 +72,8 @@ class Listing:
 
     def _note(self, checkpoint_id: str) -> None:
         if self._replays and self.ask.thread is not None and self.ask.ns is not None:
-            read_explicitly((self.ask.tenant, self.ask.thread, self.ask.ns), checkpoint_id)
+            scope = self.core.scope(self.ask.tenant)
+            read_explicitly((scope, self.ask.thread, self.ask.ns), checkpoint_id)
 
     def _page(self) -> SqlPlan[None]:
         ask = self.ask

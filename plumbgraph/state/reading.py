@@ -19,7 +19,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from plumbgraph.errors import DataCorrupt
 from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.state.codec import decode, load_item
-from plumbgraph.state.context import StreamKey, on_branch, read_explicitly
+from plumbgraph.state.context import StreamKey, on_branch, read_explicitly, reading_of
 from plumbgraph.state.core import Core
 from plumbgraph.state.frames import Item, loads, unpack_items, unwrap
 from plumbgraph.state.ids import pack_id, unpack_id
@@ -101,12 +101,16 @@ def get_tuple(
     """The checkpoint with its values; the context notes what was read and how."""
     stored = yield from get(core, stream, checkpoint_id)
     if stored is None:
+        if not stream[2]:
+            on_branch(*stream[:2], "")
         return None
     branch = "" if stored.branch is None else stored.branch.hex()
+    key = core.scope(stream[0]), *stream[1:]
     if checkpoint_id:
-        mint = read_explicitly(stream, checkpoint_id)
+        mint = read_explicitly(key, checkpoint_id, stored.head)
         branch = branch if stored.is_head else mint.hex()
-    if not stream[2]:
+    # A look at the head during a run from an older checkpoint does not change its branch.
+    if not stream[2] and (checkpoint_id or reading_of(key) is None):
         on_branch(*stream[:2], branch)
     return (yield from to_tuple(core, stored, serde, tenant=stream[0], track=True))
 

@@ -22,18 +22,19 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from plumbgraph.errors import SettingsError
 from plumbgraph.postgres.pool import AsyncPool, Database, SyncPool
 from plumbgraph.postgres.statement import SqlPlan
-from plumbgraph.state import context, reading, writing
+from plumbgraph.state import context, reading, task_writes, writing
 from plumbgraph.state.context import StreamKey
 from plumbgraph.state.core import Core, Tenant
 from plumbgraph.state.ids import checked_text
 from plumbgraph.state.listing import Listing, ListRequest
+from plumbgraph.state.run_face import RunFace
 from plumbgraph.state.serde import Allowed, PlumbSerializer
 from plumbgraph.state.thread_face import ThreadFace
 from plumbgraph.state.upkeep_face import UpkeepFace
 from plumbgraph.state.versions import next_version
 
 
-class PlumbSaver(ThreadFace, UpkeepFace, BaseCheckpointSaver[Any]):
+class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
     """A checkpointer that stores each message once and lets one writer win.
 
     Makes no connection until first used and needs no running loop to be made; one object serves
@@ -139,7 +140,7 @@ class PlumbSaver(ThreadFace, UpkeepFace, BaseCheckpointSaver[Any]):
         stream = self._core.stream_of(config)
         if "checkpoint_id" not in config["configurable"]:
             # LangGraph looks up the head with an explicit None while it runs from an older id.
-            context.read_latest(stream)
+            context.read_latest((self._core.scope(stream[0]), *stream[1:]))
         return reading.get_tuple(self._core, stream, get_checkpoint_id(config), self.serde)
 
     def list(
@@ -254,6 +255,7 @@ class PlumbSaver(ThreadFace, UpkeepFace, BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> Iterator[writing.PutRequest]:
         stream = self._core.stream_of(config)
+        scope = self._core.scope(stream[0])
         with self._core.puts.flight((stream, checkpoint["id"])):
             yield writing.PutRequest(
                 stream,
@@ -262,8 +264,9 @@ class PlumbSaver(ThreadFace, UpkeepFace, BaseCheckpointSaver[Any]):
                 get_checkpoint_metadata(config, metadata),
                 new_versions,
                 self.serde,
-                context.claim_of(*stream[:2]),
-                context.reading_of(stream),
+                context.claim_of(scope, stream[1]),
+                context.reading_of((scope, *stream[1:])),
+                None if stream[2] else context.accepted_of(scope, stream[1]),
             )
 
     def put_writes(
@@ -282,7 +285,7 @@ class PlumbSaver(ThreadFace, UpkeepFace, BaseCheckpointSaver[Any]):
             ThreadBusy: Another process has claimed the thread.
         """
         with self._writes(config, writes, task_id, task_path) as ask:
-            self._core.db.run(writing.put_writes(self._core, ask))
+            self._core.db.run(task_writes.put_writes(self._core, ask))
 
     async def aput_writes(
         self,
@@ -293,7 +296,7 @@ class PlumbSaver(ThreadFace, UpkeepFace, BaseCheckpointSaver[Any]):
     ) -> None:
         """Store what a task wrote; see `put_writes`."""
         with self._writes(config, writes, task_id, task_path) as ask:
-            await self._core.db.arun(writing.put_writes(self._core, ask))
+            await self._core.db.arun(task_writes.put_writes(self._core, ask))
 
     @contextmanager
     def _writes(
@@ -302,14 +305,14 @@ class PlumbSaver(ThreadFace, UpkeepFace, BaseCheckpointSaver[Any]):
         writes: Sequence[tuple[str, Any]],
         task_id: str,
         task_path: str,
-    ) -> Iterator[writing.WritesRequest]:
+    ) -> Iterator[task_writes.WritesRequest]:
         stream, checkpoint_id = (
             self._core.stream_of(config),
             config["configurable"]["checkpoint_id"],
         )
-        claim = context.claim_of(*stream[:2])
+        claim = context.claim_of(self._core.scope(stream[0]), stream[1])
         with self._core.writes.flight((stream, checkpoint_id)):
-            yield writing.WritesRequest(
+            yield task_writes.WritesRequest(
                 stream, checkpoint_id, writes, task_id, task_path, self.serde, claim
             )
 

@@ -61,6 +61,9 @@ PUT = (
     DELETE FROM {schema}.element e USING ok,
         unnest(%(drop_logs)s::bigint[], %(drop_slots)s::int[]) AS d(log, slot)
     WHERE e.log = d.log AND e.slot = d.slot
+), begun AS (
+    DELETE FROM {schema}.accepted a USING ok
+    WHERE a.thread = ok.thread AND a.number = %(accepted)s::bigint
 ), runs AS (
     INSERT INTO {schema}.run (run, stream)
     SELECT %(run)s::bigint, ok.id FROM ok WHERE %(run)s::bigint IS NOT NULL ON CONFLICT DO NOTHING
@@ -132,9 +135,11 @@ _ROWS = """, w AS MATERIALIZED (
         %(held_logs)s::bigint[], %(held_starts)s::bigint[], %(held_stops)s::bigint[]
     ) AS h(log, start, stop) ON h.log = r.log
 ), e AS (
-    SELECT e.log, e.slot, e.body FROM wanted r JOIN {schema}.element e
-    ON e.log = r.log AND e.slot >= 2 * r.start AND e.slot < 2 * ((r.stop + 31) / 32 * 32)
-        AND (e.slot < 2 * r.stop OR e.slot %% 2 = 1)
+    -- OFFSET 0 keeps the planner on the index, however small the table was when it planned.
+    SELECT e.* FROM wanted r CROSS JOIN LATERAL (
+        SELECT e.log, e.slot, e.body FROM {schema}.element e
+        WHERE e.log = r.log AND e.slot >= 2 * r.start AND e.slot < 2 * ((r.stop + 31) / 32 * 32)
+            AND (e.slot < 2 * r.stop OR e.slot %% 2 = 1) OFFSET 0) AS e
     WHERE r.start < r.stop
 )
 SELECT 0 AS kind, c.stream AS number, NULL::int AS slot, c.id AS a, c.parent AS b, c.body,

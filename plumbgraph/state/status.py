@@ -95,8 +95,10 @@ def threads(tenant: str, limit: int, serde: SerializerProtocol) -> SqlPlan[list[
     ]
 
 
-def run_status(tenant: str, thread: str, serde: SerializerProtocol) -> SqlPlan[RunStatus]:
-    """What one thread is doing.
+def run_status(
+    tenant: str, thread: str, serde: SerializerProtocol, *, ours: bool = False
+) -> SqlPlan[RunStatus]:
+    """What one thread is doing, or would be without the live claim if that is `ours`.
 
     Raises:
         ThreadNotFound: There is no such thread.
@@ -104,17 +106,17 @@ def run_status(tenant: str, thread: str, serde: SerializerProtocol) -> SqlPlan[R
     rows = (yield (Statement(_ONE, {"tenant": tenant, "thread": thread}),))[0]
     if not rows or (rows[0][10] is None and not rows[0][9] and rows[0][3] is None):
         raise ThreadNotFound(f"There is no thread {thread!r}.", thread_id=thread)
-    return _status(rows[0], serde)
+    return _status(rows[0], serde, ours=ours)
 
 
-def _status(row: Sequence[Any], serde: SerializerProtocol) -> RunStatus:
+def _status(row: Sequence[Any], serde: SerializerProtocol, *, ours: bool = False) -> RunStatus:
     thread, _, _, owner, since, live, parked, attempts, retry_at, accepted, body, found, wrote = row
     refs = {} if body is None else loads(unwrap(body))[2]
     written = {name for each in wrote for name, _ in loads(unwrap(each))}
     left = waiting_nodes(refs, serde)
-    if live:
+    if live and not ours:
         state: State = "running"
-    elif parked is not None:
+    elif parked is not None and not ours:
         state = "parked"
     elif INTERRUPT in written and RESUME not in written and left:
         state = "interrupted"

@@ -1,0 +1,152 @@
+"""The plan of `put_writes`: one statement, unless some of it is stored already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,
+)
+from langgraph.checkpoint.serde.base import SerializerProtocol
+from psycopg import errors
+
+from plumbgraph.postgres.statement import SqlPlan, Statement
+from plumbgraph.state.codec import Encoder
+from plumbgraph.state.context import Claim, StreamKey
+from plumbgraph.state.core import Core
+from plumbgraph.state.frames import Item, pack_items, wrap
+from plumbgraph.state.gate import (
+    ATTEMPTS,
+    Verdict,
+    contended,
+    content_of,
+    gate,
+    keep_bytes,
+    refuse,
+)
+from plumbgraph.state.ids import checked_text, pack_id
+from plumbgraph.state.refs import Ref, Shelf, dump, spans_of
+from plumbgraph.state.statements import PUT_WRITES, STORED_WRITES, array
+
+
+@dataclass(frozen=True, slots=True)
+class WritesRequest:
+    """Everything one `put_writes` was asked to store."""
+
+    stream: StreamKey
+    checkpoint_id: str
+    writes: Sequence[tuple[str, Any]]
+    task_id: str
+    task_path: str
+    serde: SerializerProtocol
+    claim: Claim | None
+
+
+def put_writes(core: Core, ask: WritesRequest) -> SqlPlan[None]:
+    """Store a task's writes; what is stored under their indexes already stays as it is.
+
+    Raises:
+        ThreadDeleted: The thread was deleted.
+        ClaimLost: The claim this call was made under has run out or passed on.
+        ThreadBusy: Another process has claimed the thread.
+    """
+    stored: set[int] = set()
+    for _ in range(ATTEMPTS):
+        encoder = Encoder(ask.serde, core.book, core.bytes, ask.stream, seal=False)
+        try:
+            rows = _write_rows(ask, encoder, stored)
+            if not rows:
+                return
+            reply = (yield (Statement(PUT_WRITES, _writes_params(core, ask, encoder, rows)),))[0][0]
+        except errors.UniqueViolation:
+            encoder.staged.abort()
+            core.book.forget(ask.stream[:2])
+            continue
+        except BaseException:
+            encoder.staged.abort()
+            raise
+        verdict = Verdict(*reply[:8])
+        if verdict.generation is not None:
+            core.learn_generation(*ask.stream[:2], verdict.generation)
+        if verdict.stream is None:
+            encoder.staged.abort()
+            refuse(verdict, ask.stream, ask.claim)
+            continue
+        encoder.staged.commit()
+        keep_bytes(core, encoder.staged)
+        if len(reply[8]) == len(rows):
+            _hand_over(core, ask, encoder)
+            return
+        found = (yield (Statement(STORED_WRITES, _writes_key(ask)),))[0]
+        stored = {slot + at for slot, n in found for at in range(n)}
+    raise contended(ask.stream)
+
+
+def _hand_over(core: Core, ask: WritesRequest, encoder: Encoder) -> None:
+    key = (ask.stream, ask.checkpoint_id)
+    shelves = core.handed.get(key) or {}
+    merged = dict(shelves)
+    for channel, shelf in encoder.noted.items():
+        both = Shelf()
+        if channel in merged:
+            both.add(merged[channel])
+        both.add(shelf)
+        merged[channel] = both
+    core.handed.put(key, merged)
+
+
+_Row = tuple[int, int, str, bytes]
+
+
+def _write_rows(ask: WritesRequest, encoder: Encoder, stored: set[int]) -> list[_Row]:
+    rows: list[_Row] = []
+    run: list[tuple[str, Ref]] = []
+    for at, (channel, value) in enumerate(ask.writes):
+        special = WRITES_IDX_MAP.get(channel)
+        if special is not None:
+            rows.append(_row(special, [(channel, encoder.inline(value))]))
+        elif at not in stored:
+            run.append((channel, encoder.encode(channel, value)[0]))
+            continue
+        if run:
+            rows.append(_row(at - len(run), run))
+            run = []
+    if run:
+        rows.append(_row(len(ask.writes) - len(run), run))
+    return list({row[0]: row for row in rows}.values())
+
+
+def _row(slot: int, writes: Sequence[tuple[str, Ref]]) -> _Row:
+    spans = spans_of(ref for _, ref in writes)
+    numbers = {log: at for at, (log, _, _) in enumerate(spans)}
+    content: list[Item] = [[channel, dump(ref, numbers)] for channel, ref in writes]  # type: ignore[misc]
+    named = array([n for span in spans for n in span])
+    return slot, len(writes), named, wrap(pack_items(content))
+
+
+def _writes_key(ask: WritesRequest) -> dict[str, Any]:
+    tenant, thread, ns = ask.stream
+    return {
+        "tenant": tenant,
+        "thread": thread,
+        "ns": ns,
+        "id": pack_id(ask.checkpoint_id),
+        "task": pack_id(ask.task_id) or b"",
+    }
+
+
+def _writes_params(
+    core: Core, ask: WritesRequest, encoder: Encoder, rows: Sequence[_Row]
+) -> dict[str, Any]:
+    return {
+        **gate(core, ask.stream, ask.claim),
+        **_writes_key(ask),
+        **content_of(encoder.staged),
+        "path": checked_text("task_path", ask.task_path),
+        "at": array([slot for slot, _, _, _ in rows]),
+        "counts": array([n for _, n, _, _ in rows]),
+        "spans": [named for _, _, named, _ in rows],
+        "rows": [body for _, _, _, body in rows],
+    }
