@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from plumbgraph.cli import checks, production
+from plumbgraph.cli.app import app
+from plumbgraph.cli.checks import Check
+from plumbgraph.cli.config_traps import examine
+from plumbgraph.settings import Settings
+
+runner = CliRunner()
+GOOD = """
+from langgraph.graph import StateGraph
+from typing_extensions import TypedDict
+class State(TypedDict):
+    x: int
+async def node(state):
+    await something()
+    def inside():
+        import time
+        time.sleep(1)
+graph = StateGraph(State)
+graph.add_node(node)
+built = graph.compile(checkpointer=None).with_config(recursion_limit=50)
+"""
+
+
+def codes(found: list[Check]) -> dict[str, str]:
+    return {each.code: each.verdict for each in found if each.verdict != "ok"}
+
+
+def look(folder: Path, code: str = GOOD, **config: Any) -> dict[str, str]:
+    (folder / "agent.py").write_text(code)
+    whole = {
+        "dependencies": ["."],
+        "graphs": {"agent": "./agent.py:graph"},
+        "checkpointer": {"path": "./agent.py:graph"},
+        **config,
+    }
+    (folder / "langgraph.json").write_text(json.dumps(whole))
+    return codes(list(examine(folder / "langgraph.json")))
+
+
+def test_a_good_set_up_has_no_finding(tmp_path: Path) -> None:
+    assert look(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "config", "expected"),
+    [
+        ("", {"checkpointer": {"path": "agent:make"}}, {"config.module_path": "fault"}),
+        ("", {"store": {"path": "pkg.agent:make"}}, {"config.module_path": "fault"}),
+        ("", {"graphs": {"a": "./none.py:graph"}}, {"config.no_file": "fault"}),
+        ("", {"graphs": {"a": "./agent.py:nope"}}, {"config.no_attribute": "fault"}),
+        ("", {"graphs": {"a": "./agent.py:inside"}}, {"config.no_attribute": "fault"}),
+        ("", {"graphs": {"a": "nonsense"}}, {"config.place": "fault"}),
+        ("", {"graphs": {}}, {"config.no_graphs": "fault"}),
+        ("", {"dependencies": []}, {"config.no_dependencies": "warning"}),
+        ("", {"env": ".env"}, {"config.no_env": "fault"}),
+        ("", {"checkpointer": None}, {}),
+        (
+            "",
+            {"store": {"path": "./agent.py:graph", "ttl": {}}},
+            {"config.store_ttl": "warning"},
+        ),
+        ("def broken(:\n", {}, {"config.no_python": "fault"}),
+        (
+            "\nimport time as t\nasync def slow(state):\n    t.sleep(1)\n",
+            {},
+            {"code.blocking": "fault"},
+        ),
+        (
+            "\nfrom requests import get\nasync def slow(state):\n    return get('x')\n",
+            {},
+            {"code.blocking": "fault"},
+        ),
+        (
+            (
+                "\nfrom langgraph.checkpoint.memory import InMemorySaver\n"
+                "graph = graph.compile(checkpointer=InMemorySaver())\n"
+            ),
+            {},
+            {"code.own_persistence": "fault"},
+        ),
+        (
+            "\ndef agent():\n    return StateGraph(State).compile(store=object())\n",
+            {"graphs": {"a": "./agent.py:agent"}},
+            {"code.own_persistence": "fault"},
+        ),
+        (
+            "\nclass Half:\n    async def aput(self): ...\n    async def aput_writes(self): ...\n",
+            {},
+            {"code.half_saver": "warning"},
+        ),
+    ],
+)
+def test_each_trap_is_found(
+    tmp_path: Path, code: str, config: dict[str, Any], expected: dict[str, str]
+) -> None:
+    found = look(tmp_path, GOOD + code, **config)
+    for name, verdict in expected.items():
+        assert found[name] == verdict
+    if not expected:
+        assert found == {}
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the trap is Python 3.11's")
+def test_typing_typed_dict_is_found(tmp_path: Path) -> None:
+    code = GOOD.replace("from typing_extensions", "from typing")
+    assert look(tmp_path, code) == {"code.typed_dict": "warning"}
+
+
+def test_an_unbound_recursion_limit_is_noted_unless_the_environment_bounds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LANGGRAPH_DEFAULT_RECURSION_LIMIT", raising=False)
+    code = GOOD.replace(".with_config(recursion_limit=50)", "")
+    assert look(tmp_path, code) == {"code.recursion_limit": "note"}
+    limit = {"LANGGRAPH_DEFAULT_RECURSION_LIMIT": "100"}
+    assert look(tmp_path, code, env=limit) == {}
+
+
+def test_the_servers_own_pickle_is_noted(tmp_path: Path) -> None:
+    (tmp_path / ".langgraph_api").mkdir()
+    assert look(tmp_path) == {"config.server_pickle": "note"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", ""])
+def test_malformed_json_is_a_fault(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "langgraph.json"
+    path.write_text(text)
+    assert codes(list(examine(path))) == {"config.malformed": "fault"}
+
+
+def test_our_own_langgraph_json_has_no_fault(root: Path) -> None:
+    found = list(examine(root / "langgraph.json"))
+    assert "fault" not in {each.verdict for each in found}
+
+
+def test_doctor_tells_faults_by_its_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLUMBGRAPH_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    good = runner.invoke(app, ["doctor", "--json"])
+    assert good.exit_code == 0
+    told = json.loads(good.stdout)
+    assert told["faults"] == 0
+    assert {"python", "langgraph", "home", "servers", "event log"} <= {
+        each["topic"] for each in told["checks"]
+    }
+    look(tmp_path, "graph = 3 +")
+    bad = runner.invoke(app, ["doctor"])
+    assert bad.exit_code == 1
+    assert "✗ langgraph.json" in bad.output
+    assert not (tmp_path / "home").exists()
+
+
+def test_unusable_settings_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLUMBGRAPH_POSTGRES_URL", "mysql://u:hidden@h/d")
+    result = runner.invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "PLUMBGRAPH_POSTGRES_URL" in result.output
+    assert "hidden" not in result.output
+
+
+def test_lost_and_torn_lines_of_the_event_log_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"v":1,"event":"trace.lost","count":4}\n{"v":1,"ev\n')
+    (found,) = checks.event_log(path)
+    assert found.code == "log.lost"
+    assert "4 events lost, 1 lines torn" in found.text
+
+
+def test_production_looks_at_real_servers(postgres_url: str, redis_url: str, schema: str) -> None:
+    told = Settings.load(postgres_url=postgres_url, redis_url=redis_url, schema_name=schema)
+    found = [*production.given_servers(told), *production.postgres(told), *production.redis(told)]
+    topics = {each.topic: each for each in found}
+    assert topics["rights"].verdict == "ok"
+    assert topics["pooler"].text == "none in between"
+    assert topics["eviction"].text == "noeviction"
+    assert "fault" not in {each.verdict for each in found}
+
+
+def test_a_role_without_rights_is_found(postgres_url: str, schema: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as link:
+        link.execute(f"CREATE ROLE {schema} LOGIN")
+        try:
+            url = _as_user(postgres_url, schema)
+            told = Settings.load(postgres_url=url, schema_name=schema)
+            found = codes(list(production.postgres(told)))
+            assert found == {"postgres.no_schema": "fault"}
+            link.execute(f"CREATE SCHEMA {schema}")
+            link.execute(f"CREATE TABLE {schema}.migrations (number int, name text)")
+            link.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}")
+            link.execute(f"GRANT SELECT ON {schema}.migrations TO {schema}")
+            found = codes(list(production.postgres(told)))
+            assert found["postgres.rights"] == "fault"
+        finally:
+            link.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+            link.execute(f"DROP ROLE {schema}")
+
+
+def _as_user(url: str, user: str) -> str:
+    head, _, tail = url.partition("://")
+    return f"{head}://{user}@{tail.rpartition('@')[2]}"
+
+
+@pytest.mark.parametrize(
+    ("info", "policy", "aof", "expected"),
+    [
+        ({"redis_version": "7.4.0", "role": "master"}, "noeviction", "yes", {}),
+        ({"redis_version": "7.4.0"}, "allkeys-lru", "yes", {"redis.evicts": "fault"}),
+        ({"redis_version": "7.4.0"}, None, None, {"redis.eviction_unknown": "note"}),
+        ({"redis_version": "6.2.1"}, "noeviction", "yes", {"redis.old": "fault"}),
+        (
+            {"redis_version": "7.2.4", "valkey_version": "8.0.1"},
+            "noeviction",
+            "no",
+            {"redis.not_durable": "warning"},
+        ),
+        (
+            {"redis_version": "7.4.0", "role": "slave"},
+            "noeviction",
+            "no",
+            {"redis.replica": "fault"},
+        ),
+    ],
+)
+def test_what_a_redis_answers_is_judged(
+    info: dict[str, str], policy: str | None, aof: str | None, expected: dict[str, str]
+) -> None:
+    assert codes(list(production.redis_facts(info, policy, aof))) == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ((140005, "u", False, True, False, 100, "on", "on"), {"postgres.old": "fault"}),
+        ((180001, "u", True, True, False, 100, "on", "on"), {"postgres.standby": "fault"}),
+        ((180001, "u", False, True, True, 100, "off", "on"), {"postgres.not_durable": "warning"}),
+        ((180001, "u", False, False, False, 100, "on", "on"), {"postgres.no_schema": "fault"}),
+    ],
+)
+def test_what_a_postgres_answers_is_judged(
+    facts: tuple[Any, ...], expected: dict[str, str]
+) -> None:
+    assert codes(list(production.postgres_facts(facts, [], "plumbgraph"))) == expected
