@@ -17,9 +17,9 @@ from plumbgraph.routing.call import Answer, Asked, Offer
 from plumbgraph.routing.chat import Route, RoutedChatModel, request_for
 from plumbgraph.routing.handover import MARK
 from plumbgraph.routing.health import State as Health
-from plumbgraph.routing.journal import Journal, NoJournal
+from plumbgraph.routing.journal import Journal
 from plumbgraph.routing.router import CostRouter
-from plumbgraph.routing.scope import current_scope, key_of
+from plumbgraph.routing.scope import current_scope, identity_of
 from plumbgraph.routing.values import Decision
 
 Describe: TypeAlias = Callable[[State], Route]
@@ -189,8 +189,8 @@ class MiddlewareCore:
             call=turn.ask,
             acall=turn.aask,
             message_of=turn.message_of,
-            key=key_of(scope, turn.messages, names) if self.journal else "",
-            journal=self.journal or NoJournal(),
+            identity=identity_of(turn.messages, names),
+            journal=self.journal if scope.replayable else None,
         )
 
 

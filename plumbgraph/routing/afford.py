@@ -84,7 +84,7 @@ def lease_for(
             "node": asked.request.node,
             "task": asked.request.cell,
             "thread": asked.payer.thread,
-            "key": key if asked.key else "",
+            "key": key,
         },
     )
 
@@ -122,7 +122,7 @@ def _ask(
         raise _spent(None, refusals)
     accounts = asked.payer.accounts(router.budget.limits)
     account = next(a for a in accounts if a.name == refused.account)
-    grant = f"{key if asked.key else router.new_id()}@{account.name}"
+    grant = f"{key or router.new_id()}@{account.name}"
     yield both(router.budget.ledger, "grant", grant, account, granted)
 
 

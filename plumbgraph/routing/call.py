@@ -11,7 +11,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ from plumbgraph.routing.events import (
 from plumbgraph.routing.faults import Fault, classify, require_whole
 from plumbgraph.routing.handover import hand_over
 from plumbgraph.routing.health import State
-from plumbgraph.routing.journal import Journal, NoJournal
+from plumbgraph.routing.journal import Journal
 from plumbgraph.routing.steps import Emit, RoutePlan, Step, both, off_loop
 from plumbgraph.routing.values import Charge, Decision, Request
 from plumbgraph.tracing import emit
@@ -69,8 +69,9 @@ class Asked:
         stream: Gives the answer's chunks.
         astream: The same, awaiting.
         whole: Makes one message of the chunks.
-        key: Names the call in the journal, the same on every resume; `""` for no replay.
-        journal: Keeps decisions and answers.
+        identity: Plain data that tells this call from others of its task.
+        journal: Keeps decisions and answers; `None` for no replay.
+        decision: Already made, by a `RouterNode`.
     """
 
     request: Request
@@ -82,8 +83,8 @@ class Asked:
     stream: Callable[[Offer], Iterator[Any]] | None = None
     astream: Callable[[Offer], AsyncIterator[Any]] | None = None
     whole: Callable[[list[Any]], Any] | None = None
-    key: str = ""
-    journal: Journal | NoJournal = field(default_factory=NoJournal)
+    identity: Any = None
+    journal: Journal | None = None
     decision: Decision | None = None
 
 
@@ -97,6 +98,7 @@ class Answer:
         decision: The decision.
         charge: What it cost.
         replayed: The answer was recorded by an earlier attempt and nothing was paid now.
+        replayable: It is recorded, so that a resumed run will not pay again.
     """
 
     message: AIMessage
@@ -104,12 +106,14 @@ class Answer:
     decision: Decision
     charge: Charge
     replayed: bool = False
+    replayable: bool = False
 
 
 @dataclass(slots=True)
 class _Turn:
     """Where a routed call stands: attempts in the journal, models that are out."""
 
+    key: str = ""
     number: int = 0
     out: tuple[str, ...] = ()
     decision: Decision | None = None
@@ -127,6 +131,8 @@ def routed(router: CostRouter, asked: Asked) -> RoutePlan[Answer]:
         ModelUnavailable: No candidate answered.
     """
     turn = _Turn(decision=asked.decision)
+    if asked.journal is not None:
+        turn.key = yield both(asked.journal, "key", "route", asked.identity)
     answer = yield from _replayed(router, asked, turn)
     while answer is None:
         answer = yield from _attempt(router, asked, turn)
@@ -137,15 +143,11 @@ def routed(router: CostRouter, asked: Asked) -> RoutePlan[Answer]:
     return answer
 
 
-def _key(asked: Asked, turn: _Turn) -> str:
-    return f"{asked.key}/{turn.number}"
-
-
 def _replayed(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Answer | None]:
     """Walk the attempts that an earlier life recorded, up to its answer if there is one."""
-    if not asked.key:
+    if not turn.key:
         return None
-    while entry := (yield both(asked.journal, "lookup", _key(asked, turn))):
+    while entry := (yield both(asked.journal, "lookup", f"{turn.key}/{turn.number}")):
         turn.number += 1
         turn.decision = Decision.from_dict(entry.intent["decision"])
         lease = Lease.from_dict(entry.intent["lease"])
@@ -167,18 +169,21 @@ def _recalled(
     (message,) = messages_from_dict([result["message"]])
     assert isinstance(message, AIMessage)
     emit(RouteReplayed(charge_id=charge.charge_id, model=charge.model))
-    return Answer(message=message, raw=None, decision=decision, charge=charge, replayed=True)
+    return Answer(
+        message=message, raw=None, decision=decision, charge=charge, replayed=True, replayable=True
+    )
 
 
 def _attempt(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Answer | None]:
     """One attempt; `None` where the model failed and another may be tried."""
     decision = yield from _decide(router, asked, turn)
-    decision, lease = yield from afford(router, asked, decision, _key(asked, turn))
+    key = f"{turn.key}/{turn.number}" if turn.key else ""
+    decision, lease = yield from afford(router, asked, decision, key)
     estimate = decision.chosen
     card = router.catalog.cards[decision.model]
     facts = {"decision": decision.to_dict(), "lease": lease.to_dict()}
-    if asked.key:
-        yield both(asked.journal, "intent", _key(asked, turn), facts)
+    if turn.key:
+        yield both(asked.journal, "intent", key, facts)
     offer = Offer(
         decision.model,
         router.catalog.model(decision.model),
@@ -197,15 +202,17 @@ def _attempt(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Answer 
         return None
     charge = charge_for(router, decision, lease, message, asked)
     message = marked(message, router, decision, charge)
-    if asked.key:
+    if turn.key:
         result = {"message": message_to_dict(message), "charge": charge.to_dict()}
-        yield both(asked.journal, "done", _key(asked, turn), result)
+        yield both(asked.journal, "done", key, result)
     turn.number += 1
     router.remember(charge, asked.request.text)
     yield from settle(router, lease, charge)
     if router.may_be_ill(decision.model):
         yield both(router.health, "healthy", decision.model)
-    return Answer(message=message, raw=raw, decision=decision, charge=charge)
+    return Answer(
+        message=message, raw=raw, decision=decision, charge=charge, replayable=bool(turn.key)
+    )
 
 
 def _decide(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Decision]:
@@ -293,8 +300,8 @@ def _failed(
     turn.last_fault = error
     last = turn.emitted or len(turn.out) > router.max_fallbacks
     _report(model, fault, error, rest, last=last)
-    if asked.key:
-        yield both(asked.journal, "done", _key(asked, turn), {"failed": model})
+    if turn.key:
+        yield both(asked.journal, "done", f"{turn.key}/{turn.number}", {"failed": model})
     turn.number += 1
     if last:
         why = "after its first words" if turn.emitted else f"after {len(turn.out)} models"
@@ -337,14 +344,14 @@ def _escalated(router: CostRouter, asked: Asked, turn: _Turn, answer: Answer) ->
 
 def _verdict(router: CostRouter, asked: Asked, turn: _Turn, answer: Answer) -> RoutePlan[bool]:
     """What the verifier says, recorded so that a resumed run does not ask it again."""
-    key = f"{asked.key}/verdict/{turn.number}"
-    if asked.key and (entry := (yield both(asked.journal, "lookup", key))) and entry.result:
+    key = f"{turn.key}/verdict/{turn.number}"
+    if turn.key and (entry := (yield both(asked.journal, "lookup", key))) and entry.result:
         return bool(entry.result["good"])
     assert router.verify is not None
     good = bool((yield off_loop(router.verify, asked.request, answer.message)))
     if not answer.replayed:
         router.learn(answer.charge, float(good))
-    if asked.key:
+    if turn.key:
         yield both(asked.journal, "intent", key, {"charge": answer.charge.charge_id})
         yield both(asked.journal, "done", key, {"good": good})
     return good

@@ -24,9 +24,8 @@ from typing_extensions import override
 from plumbgraph.routing.call import Answer, Asked, Offer, routed
 from plumbgraph.routing.charging import mark_of
 from plumbgraph.routing.handover import MARK
-from plumbgraph.routing.journal import NoJournal
 from plumbgraph.routing.router import CostRouter
-from plumbgraph.routing.scope import current_scope, key_of, view_of
+from plumbgraph.routing.scope import current_scope, identity_of, view_of
 from plumbgraph.routing.steps import Emit, RoutePlan, astream, stream
 from plumbgraph.routing.tokens import bounds_of, needs_of
 from plumbgraph.routing.values import Decision, Request
@@ -207,7 +206,7 @@ class RoutedChatModel(BaseChatModel):
         ask = _Inner(stop, run_manager, kwargs)
         tools = kwargs.get("tools") or ()
         now = self.router.clock.now()
-        keyed = self.journal is not None
+        journal = self.journal if scope.replayable else None
         return Asked(
             request=request_for(self.route, messages, node=scope.node, now=now, tools=tools),
             messages=messages,
@@ -218,8 +217,8 @@ class RoutedChatModel(BaseChatModel):
             stream=ask.stream if streamed else None,
             astream=ask.astream if streamed else None,
             whole=_whole if streamed else None,
-            key=key_of(scope, messages, [tools, stop]) if keyed else "",
-            journal=self.journal or NoJournal(),
+            identity=identity_of(messages, [tools, stop]) if journal is not None else None,
+            journal=journal,
             decision=self.decision,
         )
 
@@ -230,7 +229,7 @@ class RoutedChatModel(BaseChatModel):
 
     def _mark(self, answer: Answer) -> dict[str, Any]:
         mark = mark_of(self.router, answer.decision, answer.charge)
-        return {**mark, "replayed": answer.replayed, "replayable": self.journal is not None}
+        return {**mark, "replayed": answer.replayed, "replayable": answer.replayable}
 
     @property
     @override

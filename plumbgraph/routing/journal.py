@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a journal holds under a key.
+class Entry(Protocol):
+    """What a journal holds under a key."""
 
-    Attributes:
-        intent: What was about to happen.
-        result: What came of it, `None` where that was never recorded.
-    """
+    @property
+    def intent(self) -> Mapping[str, Any]:
+        """What was about to happen."""
 
-    intent: Mapping[str, Any]
-    result: Mapping[str, Any] | None = None
+    @property
+    def result(self) -> Mapping[str, Any] | None:
+        """What came of it, `None` where that was never recorded."""
 
 
 class Journal(Protocol):
-    """Keeps entries beyond the life of this process. Keys and values are plain JSON data."""
+    """Keeps entries beyond the life of this process. Keys are texts, values plain JSON data.
+
+    `plumbgraph.agents.journal_for` makes one of a checkpointer.
+    """
+
+    def key(self, name: str, args: Any) -> str:
+        """A key for a call of the running task, the same when the task is resumed."""
+
+    async def akey(self, name: str, args: Any) -> str:
+        """See `key`."""
 
     def lookup(self, key: str) -> Entry | None:
         """The entry of a key."""
@@ -40,25 +47,3 @@ class Journal(Protocol):
 
     async def adone(self, key: str, result: Mapping[str, Any]) -> None:
         """See `done`."""
-
-
-class NoJournal:
-    """Keeps nothing: a call outside a graph, or one whose graph has no journal."""
-
-    def lookup(self, key: str) -> None:
-        """Nothing."""
-
-    def intent(self, key: str, facts: Mapping[str, Any]) -> None:
-        """Not kept."""
-
-    def done(self, key: str, result: Mapping[str, Any]) -> None:
-        """Not kept."""
-
-    async def alookup(self, key: str) -> None:
-        """Nothing."""
-
-    async def aintent(self, key: str, facts: Mapping[str, Any]) -> None:
-        """Not kept."""
-
-    async def adone(self, key: str, result: Mapping[str, Any]) -> None:
-        """Not kept."""

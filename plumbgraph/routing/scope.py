@@ -1,13 +1,10 @@
-"""Where a call happens: in which graph, thread, task and run, and what names it on every resume."""
+"""Where a call happens: in which graph and thread, who pays, and what the thread's past says."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -18,8 +15,6 @@ from plumbgraph.routing.budget import Payer
 from plumbgraph.routing.handover import MARK, author_of
 from plumbgraph.routing.values import ThreadView
 
-_EXECUTIONS = 1_000
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -28,14 +23,12 @@ class Scope:
     Attributes:
         payer: Who pays.
         node: Name of the graph's node, `""` outside a graph.
-        task: The graph's task, the same on retry and resume; `""` outside a graph.
-        execution: Identity of this one execution of the task.
+        replayable: A graph with a checkpointer is running, so a journal can name the call.
     """
 
     payer: Payer
     node: str = ""
-    task: str = ""
-    execution: Any = None
+    replayable: bool = False
 
 
 def current_scope() -> Scope:
@@ -59,45 +52,17 @@ def current_scope() -> Scope:
     return Scope(
         Payer(user=str(user or ""), thread=str(thread or ""), run=str(run or "")),
         node=str(facts.get("langgraph_node", "")),
-        task=info.task_id if info else "",
-        execution=runtime,
+        replayable=bool(
+            thread and info and info.task_id and facts.get("langgraph_checkpoint_ns") is not None
+        ),
     )
 
 
-class Occurrences:
-    """Counts equal calls within one execution of a task, so that each has a name of its own."""
-
-    def __init__(self) -> None:
-        self._counts: OrderedDict[int, tuple[Any, dict[str, int]]] = OrderedDict()
-        self._lock = Lock()
-
-    def next(self, execution: Any, digest: str) -> int:
-        """How many calls with this digest came before in this execution."""
-        with self._lock:
-            _, counts = self._counts.setdefault(id(execution), (execution, {}))
-            number = counts.get(digest, 0)
-            counts[digest] = number + 1
-            if len(self._counts) > _EXECUTIONS:
-                self._counts.popitem(last=False)
-        return number
-
-
-_occurrences = Occurrences()
-
-
-def key_of(scope: Scope, messages: Sequence[BaseMessage], settings: Any = None) -> str:
-    """A name for the call that is the same whenever its task is run again; `""` outside a graph.
-
-    It is made of the thread, the task, what the model is shown and how often the same was asked
-    before in this execution.
-    """
-    if not scope.task or not scope.payer.thread:
-        return ""
+def identity_of(messages: Sequence[BaseMessage], settings: Any = None) -> list[Any]:
+    """What a call shows its model, as plain data: it tells the call from others of its task."""
     shown = [[m.type, m.content, getattr(m, "tool_calls", None)] for m in messages]
-    text = json.dumps([shown, settings], sort_keys=True, default=str)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
-    number = _occurrences.next(scope.execution, digest)
-    return f"route/{scope.payer.thread}/{scope.task}/{digest}/{number}"
+    plain: list[Any] = json.loads(json.dumps([shown, settings], default=str))
+    return plain
 
 
 def view_of(messages: Sequence[BaseMessage], *, now: float, failures: int = 0) -> ThreadView:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from plumbgraph.clock import HandClock
 from plumbgraph.policy import Policy
 from plumbgraph.redis.clients import Redis
-from plumbgraph.routing import CostRouter, Entry, ModelCard, Price
+from plumbgraph.routing import CostRouter, ModelCard, Price
 from plumbgraph.routing.budget import Ledger
 from plumbgraph.routing.ledger import RedisLedger
 from plumbgraph.routing.memory_ledger import MemoryLedger
@@ -17,11 +18,23 @@ from plumbgraph.testing import ScriptedChatModel
 MakeRouter = Callable[..., CostRouter]
 
 
+@dataclass
+class Entry:
+    intent: dict[str, Any]
+    result: dict[str, Any] | None = None
+
+
 class DictJournal:
     """A journal in a dictionary: what a store keeps when the process goes."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+
+    def key(self, name: str, args: Any) -> str:
+        return f"{name}:{args}"
+
+    async def akey(self, name: str, args: Any) -> str:
+        return self.key(name, args)
 
     def lookup(self, key: str) -> Entry | None:
         return self.entries.get(key)

@@ -243,7 +243,7 @@ def test_a_resumed_call_neither_pays_again_nor_changes_its_model(
     make: MakeRouter, journal: Any, cheap: ScriptedChatModel
 ) -> None:
     router = make()
-    call = asked(router, key="k", journal=journal)
+    call = asked(router, identity="k", journal=journal)
     first = router.call(call)
     router.catalog.cards.pop("scripted:cheap")
     again = make(aim=Aim.quality(0.93), budget=router.budget).call(call)
@@ -258,7 +258,7 @@ def test_a_call_killed_before_its_record_keeps_its_decision_and_is_listed(
     make: MakeRouter, journal: Any
 ) -> None:
     router = make()
-    call = asked(router, key="k", journal=journal)
+    call = asked(router, identity="k", journal=journal)
     plan = routed(router, call)
     step = next(plan)
     while True:
@@ -271,16 +271,16 @@ def test_a_call_killed_before_its_record_keeps_its_decision_and_is_listed(
     answer = changed.call(call)
     assert answer.decision.model == "scripted:cheap"
     (doubt,) = router.budget.doubts()
-    assert doubt.facts["key"] == "k/0"
+    assert doubt.facts["key"] == "route:k/0"
     assert "resumed" in doubt.why
 
 
 def test_a_decision_that_today_is_forbidden_is_made_anew(make: MakeRouter, journal: Any) -> None:
     router = make()
-    call = asked(router, key="k", journal=journal)
+    call = asked(router, identity="k", journal=journal)
     decision = router.decide(call.request)
     lease: dict[str, Any] = {"lease": "old", "nano": 5, "accounts": [], "at": 0.0, "facts": {}}
-    journal.intent("k/0", {"decision": decision.to_dict(), "lease": lease})
+    journal.intent("route:k/0", {"decision": decision.to_dict(), "lease": lease})
     strict = make(policy={"version": 1, "models": {"deny": ["*:cheap"]}})
     assert strict.call(call).decision.model == "scripted:strong"
 
@@ -293,7 +293,7 @@ def test_escalation_and_its_verdict_are_replayed(make: MakeRouter, journal: Any)
         return False
 
     router = make(verify=verify)
-    call = asked(router, key="k", journal=journal)
+    call = asked(router, identity="k", journal=journal)
     first, second = router.call(call), router.call(call)
     assert first.message == second.message
     assert second.replayed
