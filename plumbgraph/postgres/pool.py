@@ -6,7 +6,8 @@ import asyncio
 import os
 import re
 import select
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -140,6 +141,36 @@ class Database:
         if not self._ready:
             await self.asetup()
         return await self._asend(batch)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection[Any]]:
+        """A connection inside a transaction, committed when the block ends without an error.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached or has a fault.
+        """
+        if not self._ready:
+            self.setup()
+        with faults(self.target), self._sync_pool().connection() as connection:
+            connection.prepare_threshold = self._prepare
+            with connection.transaction():
+                yield connection
+
+    @asynccontextmanager
+    async def atransaction(self) -> AsyncIterator[AsyncConnection[Any]]:
+        """A connection inside a transaction; see `transaction`."""
+        if not self._ready:
+            await self.asetup()
+        pool = await self._async_pool()
+        async with pool.connection() as connection:
+            connection.prepare_threshold = self._prepare
+            with faults(self.target):
+                async with connection.transaction():
+                    yield connection
+
+    def text(self, sql: str) -> str:
+        """A statement's text with the schema in its place."""
+        return str(self._text(sql))
 
     def _send(self, batch: Batch) -> Replies:
         with faults(self.target):
