@@ -50,7 +50,7 @@ def correlation(config: Mapping[str, Any] | None) -> dict[str, Any]:
     if config:
         found.update(from_metadata(config.get("metadata") or {}))
         found.setdefault("thread_id", (config.get("configurable") or {}).get("thread_id"))
-        found.update(_from_runtime())
+        found.update(from_runtime())
         run_id = getattr(config.get("callbacks"), "parent_run_id", None)
         roots = [tracer.root_of(run_id) for tracer in tracers(config)]
         found.update(run_id=next(filter(None, roots), found.get("run_id")))
@@ -68,7 +68,7 @@ def from_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _from_runtime() -> dict[str, Any]:
+def from_runtime() -> dict[str, Any]:
     """What the running node's `ExecutionInfo` adds: checkpoint, attempt, and the run's id."""
     module = sys.modules.get("langgraph.runtime")
     if module is None:

@@ -21,13 +21,14 @@ from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from plumbgraph.clock import SYSTEM
 from plumbgraph.errors import SettingsError
 from plumbgraph.tracing import run_events as events
-from plumbgraph.tracing.context import RUN, RunScope
+from plumbgraph.tracing.context import RUN, RunScope, from_runtime
 from plumbgraph.tracing.emit import Sink, scoped, write
 from plumbgraph.tracing.jsonl import JsonLog
 from plumbgraph.tracing.open_runs import OpenRun, OpenRuns
 from plumbgraph.tracing.read_callbacks import (
     answer_fields,
     error_fields,
+    pattern_digest,
     result_digest,
     tool_result_fields,
     usage_fields,
@@ -299,6 +300,7 @@ class Trace(GraphCallbackHandler):
             call_id=tool_call_id,
             args_digest=result_digest(inputs if inputs is not None else input_str),
         )
+        run.args = inputs if inputs is not None else {"input": input_str}
         self._write(events.ToolStarted(**run.facts, **run.place))
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
@@ -306,6 +308,7 @@ class Trace(GraphCallbackHandler):
         run = self._open.end(run_id)
         if run is not None:
             facts = {**run.facts, **tool_result_fields(output)}
+            facts["pattern_digest"] = pattern_digest(run.facts["tool"], run.args, output)
             self._write(events.ToolEnded(**facts, **self._timed(run)))
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
@@ -331,7 +334,14 @@ class Trace(GraphCallbackHandler):
         metadata: Mapping[str, Any] | None,
     ) -> OpenRun:
         at = SYSTEM.monotonic()
-        return self._open.start(run_id, parent_run_id, kind, metadata=metadata or {}, at=at)
+        run = self._open.start(run_id, parent_run_id, kind, metadata=metadata or {}, at=at)
+        if kind in {"model", "tool"} and (checkpoint := from_runtime().get("checkpoint_id")):
+            # Only inside of a node the runtime is known; the node's own end repeats it.
+            run.place["checkpoint_id"] = checkpoint
+            parent = self._open.get(parent_run_id) if parent_run_id else None
+            if parent is not None and parent.kind == "node":
+                parent.place["checkpoint_id"] = checkpoint
+        return run
 
     def _timed(self, run: OpenRun) -> dict[str, Any]:
         return {**run.place, "duration_ms": _ms_since(run.started)}

@@ -20,6 +20,7 @@ class OpenRun:
         started: Monotonic seconds.
         place: Correlation for its events: thread, run, step, node, namespace, attempt.
         facts: What its start knew and its end repeats.
+        args: A tool's arguments, until its end.
     """
 
     root: str
@@ -27,6 +28,7 @@ class OpenRun:
     started: float
     place: dict[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
+    args: Any = None
 
 
 class OpenRuns:
@@ -55,6 +57,9 @@ class OpenRuns:
             kind = "run"
         place = from_metadata(metadata)
         place["run_id"] = root
+        place["span_id"] = str(run_id)
+        if parent:
+            place["parent_span_id"] = parent.place["span_id"]
         if parent and kind != "node" and "attempt" in parent.place:
             place["attempt"] = parent.place["attempt"]
         if kind == "node":

@@ -7,9 +7,11 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from plumbgraph.tracing.encode import digest_of, plain
+from plumbgraph.tracing.loops import Call, fingerprint
 from plumbgraph.tracing.redact import redact
 
 _ERROR_CHARS = 500
+_PATTERN_CHARS = 4_000
 
 
 def essence(value: Any) -> Any:
@@ -78,6 +80,22 @@ def tool_result_fields(output: Any) -> dict[str, Any]:
         "result_digest": result_digest(content),
         "result_chars": len(content if isinstance(content, str) else str(content)),
     }
+
+
+def pattern_digest(tool: str, args: Any, output: Any) -> str:
+    """A digest that is equal for calls of a tool that differ only in numbers and identifiers.
+
+    Of long results the first few thousand characters count.
+    """
+    content = getattr(output, "content", output)
+    text = content if isinstance(content, str) else str(content)
+    kept = args if isinstance(args, Mapping) else {"input": args}
+    known = {key: value for key, value in kept.items() if isinstance(key, str) and _is_data(value)}
+    return fingerprint(Call(tool, known, text[:_PATTERN_CHARS])).loose
+
+
+def _is_data(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool | list | tuple | dict | None)
 
 
 def error_fields(error: BaseException) -> dict[str, Any]:

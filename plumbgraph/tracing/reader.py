@@ -74,14 +74,19 @@ def read_log(
     Raises:
         FileNotFoundError: Neither the file nor a rotated one exists.
     """
-    newest = Path(path)
-    files = [*reversed(_rotated(newest)), *([newest] if newest.exists() else [])]
+    files = log_files(path)
     if not files:
-        raise FileNotFoundError(f"no event log at {str(newest)!r}")
+        raise FileNotFoundError(f"no event log at {str(path)!r}")
     for file in files:
         for record in LogReader(file).read():
             if thread_id is None or record.get("thread_id") == thread_id:
                 yield record
+
+
+def log_files(path: str | os.PathLike[str]) -> list[Path]:
+    """The log and its rotated files that exist, oldest first."""
+    newest = Path(path)
+    return [*reversed(_rotated(newest)), *([newest] if newest.exists() else [])]
 
 
 def _rotated(path: Path) -> list[Path]:

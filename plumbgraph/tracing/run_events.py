@@ -13,7 +13,11 @@ from plumbgraph.tracing.events import Event, otel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traced(Event):
-    """Base of the events below: they say their own place, since callbacks run outside nodes."""
+    """Base of the events below: they say their own place, since callbacks run outside nodes.
+
+    `span_id` is the id of the chain, model or tool call itself, `parent_span_id` that of the one
+    it was called from; they are the ids that LangSmith shows for the same calls.
+    """
 
     thread_id: str | None = None
     run_id: str | None = None
@@ -22,6 +26,8 @@ class Traced(Event):
     checkpoint_ns: str | None = None
     checkpoint_id: str | None = None
     attempt: int | None = None
+    span_id: str | None = None
+    parent_span_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +169,10 @@ class ToolStarted(Traced):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolEnded(Traced):
-    """A tool returned; `status` is `error` when it answered with an error message."""
+    """A tool returned; `status` is `error` when it answered with an error message.
+
+    `pattern_digest` is equal for calls that differ only in numbers and identifiers.
+    """
 
     name = "tool.ended"
     operation: str = otel("gen_ai.operation.name", default="execute_tool")
@@ -173,6 +182,7 @@ class ToolEnded(Traced):
     result_digest: str
     result_chars: int
     status: str
+    pattern_digest: str | None = None
     duration_ms: float
 
 
