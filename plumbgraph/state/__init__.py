@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from plumbgraph.state.context import current_branch as current_branch
     from plumbgraph.state.recovery import Recovered as Recovered
     from plumbgraph.state.recovery import RecoveryRules as RecoveryRules
+    from plumbgraph.state.retention import Retention as Retention
     from plumbgraph.state.saver import PlumbSaver as PlumbSaver
     from plumbgraph.state.serde import PlumbSerializer as PlumbSerializer
     from plumbgraph.state.status import RunStatus as RunStatus
@@ -38,6 +39,7 @@ _HOMES = {
     "PlumbSerializer": "serde",
     "Recovered": "recovery",
     "RecoveryRules": "recovery",
+    "Retention": "retention",
     "RunStatus": "status",
     "ThreadInfo": "status",
     "current_branch": "context",

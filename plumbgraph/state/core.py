@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from threading import Lock
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from plumbgraph.errors import SettingsError
 from plumbgraph.postgres.pool import Database
@@ -19,6 +19,9 @@ from plumbgraph.state.ids import checked_text
 from plumbgraph.state.logs import LogBook
 from plumbgraph.state.refs import Channels, Shelf
 from plumbgraph.state.spans import Span
+
+if TYPE_CHECKING:
+    from plumbgraph.state.retention import Retention
 
 Tenant: TypeAlias = str | Callable[[Mapping[str, Any]], str]
 CheckpointKey: TypeAlias = tuple[StreamKey, str]
@@ -76,6 +79,7 @@ class Core:
     db: Database
     tenant: Tenant
     on_stale: Literal["raise", "fork"]
+    retention: Retention | None = None
     book: LogBook = field(default_factory=LogBook)
     bytes: ByteCache = field(default_factory=ByteCache)
     channels: Recent[CheckpointKey, Channels] = field(default_factory=lambda: Recent(1024))

@@ -27,6 +27,7 @@ from plumbgraph.state.context import StreamKey
 from plumbgraph.state.core import Core, Tenant
 from plumbgraph.state.ids import checked_text
 from plumbgraph.state.listing import Listing, ListRequest
+from plumbgraph.state.retention import Retention
 from plumbgraph.state.run_face import RunFace
 from plumbgraph.state.serde import Allowed, PlumbSerializer
 from plumbgraph.state.thread_face import ThreadFace
@@ -50,6 +51,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         allow: Classes, or `(module, name)` pairs, that state may hold beside the safe ones.
         on_stale: What a put on an old parent does that is no deliberate fork: "raise"
             `StaleWriter`, or "fork" and so keep both branches.
+        retention: What `sweep` keeps of threads that have no rules of their own.
         pool_max: Most connections a process and colour may hold.
         auto_setup: Create or update the tables on first use.
 
@@ -66,6 +68,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         serde: SerializerProtocol | None = None,
         allow: Allowed = (),
         on_stale: Literal["raise", "fork"] = "raise",
+        retention: Retention | None = None,
         pool_max: int = 4,
         auto_setup: bool = True,
     ) -> None:
@@ -83,7 +86,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         else:
             db = Database(postgres, schema=schema, pool_max=pool_max, auto_setup=auto_setup)
         self._shared = not isinstance(postgres, Database)
-        self._core = Core(db, tenant, on_stale)
+        self._core = Core(db, tenant, on_stale, retention)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langgraph.checkpoint.serde.base import SerializerProtocol
-
 from plumbgraph.postgres.statement import SqlPlan, Statement
-from plumbgraph.state.codec import load_item
-from plumbgraph.state.core import Core
-from plumbgraph.state.frames import loads, unwrap
 from plumbgraph.state.ids import tag
-from plumbgraph.state.reading import ancestors
 from plumbgraph.state.statements import array
-
-_ATTEMPTS = 5
 
 # Whoever takes content away locks the thread and raises its generation, so that a write which
 # still relies on that content is noticed: see the gate in statements.py.
-_LOCK = """
+LOCK = """
 UPDATE {schema}.thread SET generation = generation + 1
 WHERE tenant = %(tenant)s AND thread_id = ANY(%(threads)s::text[]) AND deleted_at IS NULL"""
 
@@ -28,7 +20,7 @@ SET deleted_at = now(), generation = generation + 1, secret = NULL, owner = NULL
     lease_until = NULL
 WHERE tenant = %(tenant)s AND thread_id = ANY(%(threads)s::text[])"""
 
-_CLEAR = """
+CLEAR = """
 WITH t AS (
     SELECT id FROM {schema}.thread
     WHERE tenant = %(tenant)s AND thread_id = ANY(%(threads)s::text[])
@@ -93,7 +85,7 @@ def delete(tenant: str, threads: Sequence[str]) -> SqlPlan[None]:
     """Remove threads and leave a tombstone for each, so that late writes resurrect nothing."""
     if threads:
         params = {"tenant": tenant, "threads": list(threads)}
-        yield Statement(_TOMBSTONE, params), Statement(_CLEAR, params)
+        yield Statement(_TOMBSTONE, params), Statement(CLEAR, params)
 
 
 def copy(tenant: str, source: str, target: str) -> SqlPlan[bool]:
@@ -109,34 +101,6 @@ def run_tag(run_id: str) -> int:
     assert found is not None
     return found
 
-
-_HEADS = """
-SELECT s.id, s.ns, s.head, s.thread, c.body, c.spans
-FROM {schema}.thread t JOIN {schema}.stream s ON s.thread = t.id
-JOIN {schema}.checkpoint c ON c.stream = s.id AND c.id = s.head
-WHERE t.tenant = %(tenant)s AND t.thread_id = %(thread)s AND t.deleted_at IS NULL"""
-
-_DROP = """
-WITH t AS (
-    SELECT id FROM {schema}.thread WHERE tenant = %(tenant)s AND thread_id = ANY(%(threads)s)
-), seen AS (
-    SELECT * FROM unnest(%(streams)s::bigint[], %(heads)s::bytea[]) AS seen(id, head)
-), s AS (
-    SELECT s.id FROM {schema}.stream s JOIN t ON s.thread = t.id
-    WHERE NOT EXISTS (
-        SELECT FROM {schema}.stream o LEFT JOIN seen ON seen.id = o.id AND seen.head = o.head
-        WHERE o.thread IN (SELECT id FROM t) AND o.head IS NOT NULL AND seen.id IS NULL)
-), c AS (
-    DELETE FROM {schema}.checkpoint c USING s WHERE c.stream = s.id AND NOT EXISTS (
-        SELECT FROM unnest(%(kept_streams)s::bigint[], %(kept)s::bytea[]) AS k(stream, id)
-        WHERE k.stream = c.stream AND k.id = c.id)
-    RETURNING c.stream, c.id
-), w AS (
-    DELETE FROM {schema}.write w USING s WHERE w.stream = s.id AND NOT EXISTS (
-        SELECT FROM unnest(%(kept_streams)s::bigint[], %(kept)s::bytea[]) AS k(stream, id)
-        WHERE k.stream = w.stream AND k.id = w.checkpoint)
-)
-SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM c)"""
 
 _DROP_RUNS = """
 WITH t AS (
@@ -158,7 +122,7 @@ UPDATE {schema}.stream o SET head = (
 FROM (SELECT DISTINCT stream, id FROM c) AS gone
 WHERE o.id = gone.stream AND o.head = gone.id"""
 
-_COLLECT = """
+COLLECT = """
 WITH mine AS (
     SELECT u.log FROM {schema}.thread t JOIN {schema}.log_user u ON u.thread = t.id
     WHERE t.tenant = %(tenant)s AND t.thread_id = ANY(%(threads)s::text[])
@@ -181,7 +145,7 @@ def clear(tenant: str, threads: Sequence[str]) -> SqlPlan[None]:
     """Remove all checkpoints of threads, which may be used again."""
     if threads:
         params = {"tenant": tenant, "threads": list(threads)}
-        yield Statement(_LOCK, params), Statement(_CLEAR, params)
+        yield Statement(LOCK, params), Statement(CLEAR, params)
 
 
 def delete_runs(tenant: str, run_ids: Sequence[str]) -> SqlPlan[list[str]]:
@@ -193,43 +157,5 @@ def delete_runs(tenant: str, run_ids: Sequence[str]) -> SqlPlan[list[str]]:
     threads = sorted(row[0] for row in found)
     if threads:
         params = {"tenant": tenant, "threads": threads, "runs": runs}
-        yield Statement(_LOCK, params), Statement(_DROP_RUNS, params), Statement(_COLLECT, params)
+        yield Statement(LOCK, params), Statement(_DROP_RUNS, params), Statement(COLLECT, params)
     return threads
-
-
-def keep_latest(core: Core, tenant: str, thread: str, serde: SerializerProtocol) -> SqlPlan[int]:
-    """Remove all but each namespace's latest checkpoint, and what that one still needs.
-
-    A DeltaChannel's value is spread over the ancestors back to its last whole value, so these
-    stay too. Returns how many checkpoints went.
-    """
-    for _ in range(_ATTEMPTS):
-        heads = (yield (Statement(_HEADS, {"tenant": tenant, "thread": thread}),))[0]
-        if not heads:
-            return 0
-        kept: list[tuple[int, bytes]] = []
-        for number, ns, head, _, body, _ in heads:
-            kept.append((number, head))
-            deltas = open_deltas(body, serde)
-            kept += yield from ancestors(core, (tenant, thread, ns), head, deltas)
-        params = {
-            "tenant": tenant,
-            "threads": [thread],
-            "streams": array([row[0] for row in heads]),
-            "heads": [row[2] for row in heads],
-            "kept_streams": array([number for number, _ in kept]),
-            "kept": [head for _, head in kept],
-        }
-        batch = (Statement(_LOCK, params), Statement(_DROP, params), Statement(_COLLECT, params))
-        streams, gone = (yield batch)[1][0]
-        if streams:
-            return int(gone)
-    return 0
-
-
-def open_deltas(body: bytes, serde: SerializerProtocol) -> set[str]:
-    """The DeltaChannels of a checkpoint whose value lies in its ancestors' writes."""
-    _, metadata, refs = loads(unwrap(body))
-    found = load_item(serde, tuple(metadata) if isinstance(metadata, list) else metadata)
-    counters = found.get("counters_since_delta_snapshot") or {}
-    return {name for name in counters if name not in refs}

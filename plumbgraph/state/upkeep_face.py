@@ -8,8 +8,10 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from plumbgraph.errors import SettingsError, ThreadNotFound
 from plumbgraph.postgres.statement import SqlPlan
-from plumbgraph.state import upkeep
+from plumbgraph.state import retention, upkeep
 from plumbgraph.state.core import Core
+from plumbgraph.state.retention import LATEST, Retention, Swept
+from plumbgraph.state.size import StateSize, size
 
 
 class UpkeepFace:
@@ -84,8 +86,59 @@ class UpkeepFace:
             if strategy == "delete":
                 yield from upkeep.clear(tenant, [thread])
             else:
-                yield from upkeep.keep_latest(self._core, tenant, thread, self.serde)
+                yield from retention.thin(self._core, tenant, thread, LATEST, self.serde, now=0.0)
             self._core.forget(tenant, thread)
+
+    def retain(self, thread_id: str, rules: Retention | None) -> None:
+        """Give one thread retention rules of its own; None returns it to the saver's.
+
+        Raises:
+            ThreadNotFound: There is no such thread.
+        """
+        self._retained(thread_id, self._core.db.run(self._retain(thread_id, rules)))
+
+    async def aretain(self, thread_id: str, rules: Retention | None) -> None:
+        """Give one thread retention rules of its own; see `retain`."""
+        self._retained(thread_id, await self._core.db.arun(self._retain(thread_id, rules)))
+
+    def _retain(self, thread_id: str, rules: Retention | None) -> SqlPlan[bool]:
+        return retention.set_policy(self._tenant(thread_id), str(thread_id), rules)
+
+    def _retained(self, thread_id: str, found: bool) -> None:  # noqa: FBT001 - a reply
+        if not found:
+            raise ThreadNotFound(f"There is no thread {thread_id!r}.", thread_id=thread_id)
+
+    def sweep(self, *, dry_run: bool = False, most: int = 100) -> Swept:
+        """Apply the retention rules to all threads; any number of sweepers may run at a time.
+
+        Args:
+            dry_run: Only say what would go.
+            most: How many threads to look at in one statement.
+        """
+        return self._core.db.run(self._sweep(dry_run=dry_run, most=most))
+
+    async def asweep(self, *, dry_run: bool = False, most: int = 100) -> Swept:
+        """Apply the retention rules to all threads; see `sweep`."""
+        return await self._core.db.arun(self._sweep(dry_run=dry_run, most=most))
+
+    def _sweep(self, *, dry_run: bool, most: int) -> SqlPlan[Swept]:
+        core, tenant = self._core, self._core.tenant_of({})
+        done = yield from retention.sweep(
+            core, tenant, core.retention, self.serde, most=most, dry_run=dry_run
+        )
+        for thread in (*done.threads_removed, *done.threads_thinned):
+            core.forget(tenant, thread)
+        return done
+
+    def size(self, limit: int = 20) -> StateSize:
+        """What the tables take on disk, and the largest threads."""
+        core = self._core
+        return core.db.run(size(core.tenant_of({}), core.db.schema, limit))
+
+    async def asize(self, limit: int = 20) -> StateSize:
+        """What the tables take on disk, and the largest threads."""
+        core = self._core
+        return await core.db.arun(size(core.tenant_of({}), core.db.schema, limit))
 
     def _tenant(self, thread_id: str) -> str:
         return self._core.tenant_of({"configurable": {"thread_id": thread_id}})
