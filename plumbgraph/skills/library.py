@@ -19,7 +19,7 @@ from plumbgraph.skills.package import files_of, package_digest, safe_path
 from plumbgraph.skills.ranking.analysis import Collection, analyse, document_key
 from plumbgraph.skills.ranking.index import Index, Weights
 from plumbgraph.skills.ranking.index_cache import load_collection, save_collection
-from plumbgraph.skills.ranking.search import DenseScorer, SearchResult, rank
+from plumbgraph.skills.ranking.search import DenseScorer, SearchResult, named_first, rank
 from plumbgraph.skills.sources.base import Source
 from plumbgraph.skills.sources.directory import DirectorySource, default_cache
 from plumbgraph.skills.tokens import TokenCounter, count_tokens
@@ -97,6 +97,9 @@ class SkillLibrary:
         with self._lock:
             index, records, collection = self._indexed()
         result = rank(index, collection.vocabulary, records, query, k=k, dense=self._dense)
+        named = self._at_hand().by_name.get("-".join(query.casefold().split()))
+        if named is not None:
+            result = named_first(result, named, k)
         emit(
             SkillsSearched(
                 query_digest=digest_of(query.encode())[:16],

@@ -92,7 +92,8 @@ def _field_faults(
     else:
         value, line = fields["description"], lines["description"]
         faults += _text_faults(value, "description", MAX_DESCRIPTION, path, line)
-    if "compatibility" in fields and (value := fields["compatibility"]) != "":
+    value = fields.get("compatibility", "")
+    if not isinstance(value, str) or value.strip():
         line = lines["compatibility"]
         faults += _text_faults(value, "compatibility", MAX_COMPATIBILITY, path, line)
     return faults

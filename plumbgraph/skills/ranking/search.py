@@ -123,6 +123,13 @@ def rank(
     return SearchResult(hits, fits, _verdict(hits[0] if hits else None, True, True))
 
 
+def named_first(result: SearchResult, record: SkillRecord, k: int) -> SearchResult:
+    """The result with a skill in front whose very name was asked for."""
+    hit = Hit(record, 1.0, "is its name")
+    others = [other for other in result.hits if other.record is not record]
+    return SearchResult((hit, *others)[:k], True, _verdict(hit, True, True))
+
+
 def _confidence(raw: Floats, count: int) -> Floats:
     """Raw sums on a scale that does not grow with the library, 0 to 1."""
     scaled = raw / math.log(2 + count)

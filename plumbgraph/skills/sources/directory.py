@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from plumbgraph.clock import SYSTEM, Clock
@@ -86,7 +87,8 @@ class DirectorySource:
         walk = _Walk(self, before, round(self._clock.now() * 1e9) - _RACY_NS)
         scan = walk.run()
         if walk.seen.changed_since(before):
-            walk.notices += save_seen(self._cache_file(), self._cache_key(), walk.seen)
+            failed = save_seen(self._cache_file(), self._cache_key(), walk.seen)
+            scan = replace(scan, notices=(*scan.notices, *failed))
         self._seen = walk.seen
         return scan
 
