@@ -1,0 +1,238 @@
+"""The sources a timeline knows by itself: an event log, a checkpointer, the effects' journal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from plumbgraph.errors import SettingsError
+from plumbgraph.timeline.checkpoints import Chain
+from plumbgraph.timeline.evidence import EffectFact, Evidence, Source, StatusFact
+from plumbgraph.tracing.reader import LogReader, log_files
+
+_MOST = 5_000
+
+_EFFECTS = """
+SELECT name, state, call_id, attempt, intent_at, error, owner,
+    extract(epoch FROM clock_timestamp() - beat_at)::float8
+FROM {schema}.effects WHERE tenant = %s AND thread_id = %s ORDER BY intent_at"""
+
+
+class LogSource:
+    """The lines of an event log with its rotated files.
+
+    Args:
+        path: The log as given to `trace(path=…)`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def read(self, thread_id: str) -> Evidence:
+        """The thread's lines; says how many lines were lost, torn or of a newer version."""
+        files = log_files(self.path)
+        if not files:
+            return Evidence(remarks=(f"There is no event log at {str(self.path)!r}.",))
+        records, lost, torn, newer = [], 0, 0, 0
+        for file in files:
+            reader = LogReader(file)
+            for record in reader.read():
+                if record.get("thread_id") == thread_id:
+                    records.append(record)
+                elif record.get("event") == "trace.lost":
+                    lost += int(record.get("count", 0))
+            torn, newer = torn + reader.torn + reader.unfinished, newer + reader.newer
+        return Evidence(
+            records=tuple(records),
+            live_pids=frozenset(_living(records)),
+            remarks=tuple(_losses(lost, torn, newer)),
+        )
+
+    async def aread(self, thread_id: str) -> Evidence:
+        """The thread's lines; see `read`."""
+        return await asyncio.to_thread(self.read, thread_id)
+
+
+def _losses(lost: int, torn: int, newer: int) -> Iterable[str]:
+    if lost:
+        yield f"{lost} events could not be written to the log when they happened."
+    if torn:
+        yield f"{torn} lines of the log are cut off, as after a crash or a full disk."
+    if newer:
+        yield f"{newer} lines of the log were written by a newer plumbgraph."
+
+
+def _living(records: Iterable[dict[str, Any]]) -> Iterable[int]:
+    first: dict[int, str] = {}
+    for record in records:
+        first.setdefault(int(record.get("pid") or 0), str(record.get("ts", "")))
+    return [pid for pid, at in first.items() if pid > 0 and _lives(pid, at)]
+
+
+def _lives(pid: int, at: str) -> bool:
+    """Whether the process that wrote a line at this time still runs: its number may be reused."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = next(
+            int(line.split()[1])
+            for line in Path("/proc/stat").read_text().splitlines()
+            if line.startswith("btime")
+        )
+        started = boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        written = datetime.fromisoformat(at).timestamp()
+    except (OSError, ValueError, IndexError, StopIteration):
+        return True
+    return fields[0] not in "ZX" and started <= written + 2
+
+
+class SaverSource:
+    """The checkpoints of any LangGraph checkpointer, and with PlumbSaver the thread's status.
+
+    Args:
+        saver: The checkpointer.
+        checkpoint_id: The head to look back from; by default the newest.
+        most: So many checkpoints at most, the newest ones.
+    """
+
+    def __init__(self, saver: Any, *, checkpoint_id: str | None = None, most: int = _MOST) -> None:
+        self.saver = saver
+        self.checkpoint_id = checkpoint_id
+        self.most = most
+
+    def read(self, thread_id: str) -> Evidence:
+        """The chain of checkpoints that ends in the head."""
+        chain = Chain(self.checkpoint_id)
+        for found in self.saver.list(_root(thread_id), limit=self.most):
+            chain.add(found)
+        status = None
+        if not self.checkpoint_id and hasattr(self.saver, "run_status"):
+            status = _tried(lambda: self.saver.run_status(thread_id))
+        return chain.evidence(_status(status))
+
+    async def aread(self, thread_id: str) -> Evidence:
+        """The chain of checkpoints; see `read`."""
+        chain = Chain(self.checkpoint_id)
+        async for found in self.saver.alist(_root(thread_id), limit=self.most):
+            chain.add(found)
+        status = None
+        if not self.checkpoint_id and hasattr(self.saver, "arun_status"):
+            try:
+                status = await self.saver.arun_status(thread_id)
+            except LookupError:
+                status = None
+        return chain.evidence(_status(status))
+
+
+def _root(thread_id: str) -> Any:
+    return {"configurable": {"thread_id": thread_id, "checkpoint_ns": ""}}
+
+
+def _tried(ask: Any) -> Any:
+    try:
+        return ask()
+    except LookupError:
+        return None
+
+
+def _status(told: Any) -> StatusFact | None:
+    if told is None:
+        return None
+    return StatusFact(
+        state=told.state,
+        next=tuple(told.next),
+        owner=told.owner,
+        since=told.since,
+        reason=told.reason,
+        checkpoint_id=told.checkpoint_id,
+    )
+
+
+class JournalSource:
+    """The effects of a thread, from the journal's table.
+
+    Args:
+        database: A `plumbgraph.postgres.pool.Database`.
+        tenant: Whose threads.
+    """
+
+    def __init__(self, database: Any, *, tenant: str = "default") -> None:
+        self.database = database
+        self.tenant = tenant
+
+    def read(self, thread_id: str) -> Evidence:
+        """The thread's effects; nothing where no effect was ever declared."""
+        return _effects(self.database.send(self._batch(thread_id))[0])
+
+    async def aread(self, thread_id: str) -> Evidence:
+        """The thread's effects; see `read`."""
+        return _effects((await self.database.asend(self._batch(thread_id)))[0])
+
+    def _batch(self, thread_id: str) -> tuple[Any, ...]:
+        from plumbgraph.postgres.statement import Statement  # noqa: PLC0415 - needs psycopg
+
+        return (Statement(_EFFECTS, (self.tenant, thread_id)),)
+
+
+def _effects(rows: Iterable[tuple[Any, ...]]) -> Evidence:
+    from plumbgraph.effects.owner import lives  # noqa: PLC0415 - only with a journal
+
+    return Evidence(
+        effects=tuple(
+            EffectFact(
+                name=name,
+                state=state,
+                call_id=call_id,
+                attempt=attempt,
+                at=at,
+                error=error,
+                live=state == "intent" and lives(owner, quiet),
+            )
+            for name, state, call_id, attempt, at, error, owner, quiet in rows
+        )
+    )
+
+
+def as_sources(given: Any, log: Any = None) -> list[Source]:
+    """Sources out of what people have at hand.
+
+    Args:
+        given: One or several of: a source, a checkpointer, a journal, `plumbgraph.open()`'s
+            result, a log's path, a `JsonLog` or a `Trace`.
+        log: A log's path, besides.
+
+    Raises:
+        SettingsError: Something given is none of these.
+    """
+    many = given if isinstance(given, list | tuple | set) else [given]
+    found = [source for each in many if each is not None for source in _sources_of(each)]
+    return [*found, *(_sources_of(log) if log is not None else [])]
+
+
+def _sources_of(given: Any) -> list[Source]:
+    if isinstance(given, str | os.PathLike):
+        return [LogSource(given)]
+    if hasattr(given, "read") and hasattr(given, "aread"):
+        return [given]
+    if hasattr(given, "get_tuple") and hasattr(given, "alist"):
+        return [SaverSource(given)]
+    if hasattr(given, "saver") and hasattr(given, "endpoints"):
+        return [SaverSource(given.saver)]
+    if hasattr(given, "database") and hasattr(given, "tenant"):
+        return [JournalSource(given.database, tenant=given.tenant)]
+    log = getattr(given, "log", given)
+    if hasattr(log, "path") and hasattr(log, "lost"):
+        return [LogSource(log.path)]
+    raise SettingsError(
+        f"A timeline cannot read a {type(given).__name__!r}.",
+        hint="Give a checkpointer, a journal, a log's path, or an object with read and aread.",
+    )
