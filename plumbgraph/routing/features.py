@@ -1,4 +1,4 @@
-"""A request's text as features: hashed words and word pairs, and a few figures of its shape.
+"""A request's text as features: hashed words, near pairs of words, and figures of its shape.
 
 The hash is CRC-32, the same in every process and on every machine.
 """
@@ -20,10 +20,14 @@ Floats: TypeAlias = NDArray[np.float64]
 BITS = 18
 _MASK = np.uint32((1 << BITS) - 1)
 _PAIR = np.uint32(0x9E3779B1)
+_APART = np.uint32(0x85EBCA6B)
 _TOKEN = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_")
 _HEAD_CHARS = 3_000
 _TAIL_CHARS = 1_500
-SHAPE_NAMES = ("1", "log words", "log characters", "log digits", "log lines", "digit share")
+SHAPE_NAMES = (
+    *("1", "log words", "log characters", "log digits", "log lines"),
+    *("log sentences", "log numbers", "digit share"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +35,8 @@ class Features:
     """What the learner sees of a text.
 
     Attributes:
-        indices: Places of its words, word pairs and length buckets in the hashed space, each
-            once.
+        indices: Places of its words, pairs of words at most one apart, and length buckets in
+            the hashed space, each once.
         shape: Figures of the text's shape, in the order of `SHAPE_NAMES`.
     """
 
@@ -46,14 +50,18 @@ def featurize(text: str) -> Features:
     if length > _HEAD_CHARS + _TAIL_CHARS:
         text = f"{text[:_HEAD_CHARS]}\n{text[-_TAIL_CHARS:]}"
     words = _TOKEN.findall(text.lower())
-    digits = sum(map(len, filter(str.isdigit, words)))
-    lines = text.count("\n")
-    logs = [math.log2(1 + n) for n in (len(words), length, digits, lines)]
+    numbers = list(filter(str.isdigit, words))
+    digits = sum(map(len, numbers))
+    sentences = words.count(".") + words.count("?") + words.count("!")
+    counts = (len(words), length, digits, text.count("\n"), sentences, len(numbers))
+    logs = [math.log2(1 + count) for count in counts]
     shape = np.array([1.0, *logs, digits / (length + 1)])
-    buckets = [f"\0{name}{int(3 * log)}" for name, log in zip("wcdl", logs, strict=True)]
+    buckets = [f"\0{name}{int(3 * log)}" for name, log in zip("wcdlsn", logs, strict=True)]
     single = np.array([crc32(w.encode()) for w in (*words, *buckets)], dtype=np.uint32)
-    pairs = (single[:-1] * _PAIR) ^ single[1:]
-    hashed = np.concatenate((single, pairs[: max(len(words) - 1, 0)])) & _MASK
+    ends = single[: len(words)]
+    pairs = (ends[:-1] * _PAIR) ^ ends[1:]
+    apart = (ends[:-2] * _APART) ^ ends[2:]
+    hashed = np.concatenate((single, pairs, apart)) & _MASK
     hashed.sort()
     fresh = np.empty(len(hashed), dtype=bool)
     fresh[0] = True

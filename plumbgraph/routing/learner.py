@@ -1,6 +1,6 @@
 """P(ok) from the text: one logistic head a model over hashed words, laid over a shape prior.
 
-The prior is a ridge logistic on six figures of the text's shape. The word weights learn only
+The prior is a ridge logistic on a few figures of the text's shape. The word weights learn only
 what the prior leaves unexplained and count the more the more labels there are, so that few
 labels cannot make the estimate worse than the prior. Method: online logistic regression with
 per-weight step sizes (Duchi et al. 2011, AdaGrad) over hashed features (Weinberger et al. 2009).
@@ -41,7 +41,7 @@ class Training:
     """
 
     epochs: int = 5
-    rate: float = 0.1
+    rate: float = 0.05
     half_labels: float = 250.0
     ridge: float = 300.0
     seed: int = 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -59,8 +60,9 @@ def lease_period(at: float) -> str:
 
 
 @pytest.fixture(scope="module")
-def server(redis_admin: str) -> Redis:
-    return Redis(redis_admin)
+def server(redis_admin: str) -> Iterator[Redis]:
+    with Redis(redis_admin) as redis:
+        yield redis
 
 
 @settings(max_examples=120, suppress_health_check=list(HealthCheck), deadline=None)

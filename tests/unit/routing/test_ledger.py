@@ -135,6 +135,8 @@ async def test_both_colors_share_the_sums(ledger: Ledger) -> None:
     assert [c.nano for c in await ledger.acharges(held.period)] == [9]
     found = await ledger.acharge("r", held.at)
     assert found is not None
+    if isinstance(ledger, RedisLedger):
+        await ledger._redis.aclose()
 
 
 def test_a_limit_without_its_subject_is_refused_and_not_forgotten() -> None:
@@ -144,8 +146,9 @@ def test_a_limit_without_its_subject_is_refused_and_not_forgotten() -> None:
 
 
 def test_a_reservation_is_one_round_trip(redis_url: str) -> None:
-    ledger = RedisLedger(Redis(redis_url))
-    ledger.reserve(lease("warm", 1), ttl_s=1)
+    with Redis(redis_url) as redis:
+        ledger = RedisLedger(redis)
+        ledger.reserve(lease("warm", 1), ttl_s=1)
     plan = ledger._reserve(lease("one", 1), 60.0)
     assert len(next(plan)) == 1
     with pytest.raises(StopIteration):
