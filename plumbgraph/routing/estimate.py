@@ -10,7 +10,7 @@ from plumbgraph.routing.outcomes import Tallies, posterior
 from plumbgraph.routing.prices import Price
 from plumbgraph.routing.values import Estimate, Request, ThreadView
 
-_TEXT_FULL = 1_000.0
+_TEXT_HALF = 1_000.0
 _LENGTH_SLOPE = 0.12
 _USUAL_CHARS = 400.0
 
@@ -56,6 +56,11 @@ def cached_tokens(card: ModelCard, thread: ThreadView, input_tokens: int) -> int
     return min(thread.cached_tokens, input_tokens)
 
 
+def text_trust(labels: float) -> float:
+    """How much the text model counts beside the task cells, given its number of labels."""
+    return labels / (labels + _TEXT_HALF)
+
+
 def _p_ok(
     card: ModelCard, request: Request, tallies: Tallies, text: tuple[float, int] | None
 ) -> tuple[float, str]:
@@ -64,7 +69,7 @@ def _p_ok(
     if text is None:
         return cell, source
     p_text, labels = text
-    trust = labels / (labels + _TEXT_FULL)
+    trust = text_trust(labels)
     blended = trust * p_text + (1 - trust) * cell
     return blended, f"{source} + text, {labels} labels"
 
