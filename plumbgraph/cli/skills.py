@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,7 +57,7 @@ def check(
         "loaded": [record.qualified for record in report.loaded],
         "shadowed": [s.record.address for s in report.shadowed],
         "rejected": [r.path for r in report.rejected],
-        "diagnostics": [*faults, *report.diagnostics],
+        "diagnostics": [asdict(d) for d in (*faults, *report.diagnostics)],
     }
     out.show(value, lambda: _show_check(out, report, faults))
     if report.rejected or faults:
@@ -157,7 +158,7 @@ def outdated(source: Sources = None, file: LockFile = DEFAULT_LOCK, json: Json =
     rows = [(d.name, d.what, d.locked[:12], d.found[:12]) for d in found]
     nothing = "nothing is outdated"
     out.show(
-        found,
+        [asdict(d) for d in found],
         lambda: out.table(("skill", "is", "locked", "found"), rows) if rows else out.text(nothing),
     )
 
@@ -181,7 +182,7 @@ def diff(
         if not found:
             out.text("no file differs")
 
-    out.show(found, human)
+    out.show([asdict(d) for d in found], human)
 
 
 @app.command()
@@ -251,7 +252,7 @@ def eval_(
     library = _library(source)
     known = [record.name for record in library.report().loaded]
     found = evaluate(library.search, read_cases(cases), known)
-    out.show(found, lambda: _show_evaluation(out, found))
+    out.show(asdict(found), lambda: _show_evaluation(out, found))
 
 
 def _library(sources: list[str] | None) -> SkillLibrary:

@@ -181,11 +181,15 @@ class GitSource:
     def _blobs(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Objects by digest, all in one call of git."""
         wanted = list(dict.fromkeys(digests))
-        missing = [digest for digest in wanted if digest not in self._cached]
+        found = {digest: self._cached[digest] for digest in wanted if digest in self._cached}
+        missing = [digest for digest in wanted if digest not in found]
         if missing:
             asked = "".join(f"{digest}\n" for digest in missing).encode()
-            self._cached = _objects(self._git("cat-file", "--batch", given=asked))
-        return {digest: self._cached[digest] for digest in wanted}
+            found |= _objects(self._git("cat-file", "--batch", given=asked))
+        self._cached = found
+        if absent := [digest for digest in wanted if digest not in found]:
+            raise self._refuse("An object is not in the clone", absent[0])
+        return found
 
     def _git(self, *arguments: str, given: bytes = b"") -> bytes:
         command = ["git", "-C", str(self.root), *_QUIET, *arguments]
