@@ -18,10 +18,16 @@ if TYPE_CHECKING:
     from plumbgraph import testing as testing
     from plumbgraph.agents.create import create_agent as create_agent
     from plumbgraph.agents.open import open as open  # noqa: A004 - `plumbgraph.open`
+    from plumbgraph.effects import effect as effect
     from plumbgraph.memory import Fact as Fact
     from plumbgraph.memory import MemoryStore as MemoryStore
     from plumbgraph.policy import Policy as Policy
+    from plumbgraph.routing import Budget as Budget
+    from plumbgraph.routing import CostRouter as CostRouter
+    from plumbgraph.routing import ModelCard as ModelCard
+    from plumbgraph.skills.library import SkillLibrary as SkillLibrary
     from plumbgraph.state import PlumbSaver as PlumbSaver
+    from plumbgraph.timeline import Timeline as Timeline
     from plumbgraph.tracing import trace as trace
     from plumbgraph.tracing.guard import Guard as Guard
     from plumbgraph.workspace import Workspace as Workspace
@@ -29,13 +35,19 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES: dict[str, str] = {
+    "Budget": "plumbgraph.routing",
+    "CostRouter": "plumbgraph.routing",
     "create_agent": "plumbgraph.agents.create",
+    "effect": "plumbgraph.effects",
     "Fact": "plumbgraph.memory",
     "Guard": "plumbgraph.tracing.guard",
     "MemoryStore": "plumbgraph.memory",
+    "ModelCard": "plumbgraph.routing",
     "open": "plumbgraph.agents.open",
     "PlumbSaver": "plumbgraph.state",
     "Policy": "plumbgraph.policy",
+    "SkillLibrary": "plumbgraph.skills.library",
+    "Timeline": "plumbgraph.timeline",
     "trace": "plumbgraph.tracing",
     "Workspace": "plumbgraph.workspace",
 }

@@ -1,8 +1,20 @@
 """The prebuilt nodes, for any StateGraph."""
 
+from plumbgraph.agents.effects import EffectToolNode, RepairNode
 from plumbgraph.agents.guard import GuardNode
 from plumbgraph.agents.model import ModelNode
 from plumbgraph.agents.node import Node
+from plumbgraph.agents.routing import RouterNode
+from plumbgraph.agents.skills import SkillNode
 from plumbgraph.agents.workspace import WorkspaceNode
 
-__all__ = ["GuardNode", "ModelNode", "Node", "WorkspaceNode"]
+__all__ = [
+    "EffectToolNode",
+    "GuardNode",
+    "ModelNode",
+    "Node",
+    "RepairNode",
+    "RouterNode",
+    "SkillNode",
+    "WorkspaceNode",
+]
