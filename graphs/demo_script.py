@@ -52,7 +52,7 @@ def respond(messages: Sequence[BaseMessage]) -> Reply:
 
 
 def finished(messages: Sequence[BaseMessage]) -> Done:
-    """What the tools answered since the user spoke last, without the errors."""
+    """What the tools answered since the user spoke last; a folder that is not there is empty."""
     asked: dict[str, tuple[str, str]] = {}
     done: Done = {}
     for message in messages:
@@ -61,8 +61,12 @@ def finished(messages: Sequence[BaseMessage]) -> Done:
         elif isinstance(message, AIMessage):
             for made in message.tool_calls:
                 asked[made["id"] or ""] = made["name"], made["args"].get("path", "")
-        elif isinstance(message, ToolMessage) and message.status == "success":
-            done[asked.get(message.tool_call_id, ("", ""))] = message.text
+        elif isinstance(message, ToolMessage):
+            made_call = asked.get(message.tool_call_id, ("", ""))
+            if message.status == "success":
+                done[made_call] = message.text
+            elif made_call[0] == "list_files":
+                done[made_call] = ""  # no folder, no documents: asking again would never end
     return done
 
 

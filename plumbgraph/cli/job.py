@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from langgraph.errors import GraphBubbleUp, GraphDrained
+from langgraph.errors import GraphBubbleUp, GraphDrained, GraphRecursionError
 from langgraph.runtime import RunControl
 
 from plumbgraph.agents.open import Opened
@@ -31,6 +31,10 @@ class RunFailed(PlumbError, RuntimeError):
     code = "cli.run_failed"
 
 
+MAX_STEPS = 250
+"""Super-steps of one call; LangGraph's own default lets a loop run ten thousand."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What is to be run, as the thread remembers it.
@@ -40,12 +44,14 @@ class Job:
         graph: Where the graph is.
         model: `--model`.
         workspace: `--workspace`, absolute.
+        max_steps: `--max-steps`; `None` leaves it to the graph, else to `MAX_STEPS`.
     """
 
     thread_id: str
     graph: graphs.Named
     model: str | None
     workspace: str | None
+    max_steps: int | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -147,7 +153,7 @@ def _stream(job: Job, graph: Any, value: Any, out: Out) -> Outcome:
     with _gentle_stop(control, job, out), out.working("running") as progress:
         stream = graph.stream(
             value,
-            job.config,
+            _bounded(job, graph),
             context=context,
             stream_mode="debug",
             durability="sync",
@@ -166,6 +172,12 @@ def _stream(job: Job, graph: Any, value: Any, out: Out) -> Outcome:
         except (PlumbError, GraphBubbleUp):
             out.remark(f"everything up to here is saved; go on with: {job.resume_command}")
             raise
+        except GraphRecursionError as fault:
+            raise RunFailed(
+                f"The graph took {outcome.steps} steps without coming to an end.",
+                hint=f"If that is no loop, go on with `{job.resume_command} --max-steps …`.",
+                thread_id=job.thread_id,
+            ) from fault
         except Exception as fault:
             raise RunFailed(
                 f"The graph raised {type(fault).__name__}: {short(str(fault), 300)}",
@@ -173,6 +185,11 @@ def _stream(job: Job, graph: Any, value: Any, out: Out) -> Outcome:
                 thread_id=job.thread_id,
             ) from fault
     return _after(graph, job, outcome)
+
+
+def _bounded(job: Job, graph: Any) -> dict[str, Any]:
+    bound = (graph.config or {}).get("recursion_limit")
+    return {**job.config, "recursion_limit": job.max_steps or bound or MAX_STEPS}
 
 
 def _after(graph: Any, job: Job, outcome: Outcome) -> Outcome:

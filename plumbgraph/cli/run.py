@@ -20,6 +20,9 @@ Model = Annotated[
     str | None,
     typer.Option(help="provider:name, for example openai:gpt-5.5, or scripted (offline)."),
 ]
+MaxSteps = Annotated[
+    int | None, typer.Option(min=1, help="Steps after which it stops; else the graph's, else 250.")
+]
 Workspace = Annotated[str | None, typer.Option(help="Folder the graph's file tools work in.")]
 
 
@@ -34,6 +37,7 @@ def run(
     thread: Annotated[str | None, typer.Option(help="Thread to use; else a new one.")] = None,
     model: Model = None,
     workspace: Workspace = None,
+    max_steps: MaxSteps = None,
     json: Json = False,
 ) -> None:
     """Run a graph on a thread that survives crashes, showing each step.
@@ -55,6 +59,7 @@ def run(
         graph=named,
         model=model,
         workspace=absolute(workspace),
+        max_steps=max_steps,
     )
     text = sys.stdin.read() if input == "-" else input
     out = Out(json=json)
@@ -73,6 +78,7 @@ def resume(
     ] = None,
     model: Model = None,
     workspace: Workspace = None,
+    max_steps: MaxSteps = None,
     json: Json = False,
 ) -> None:
     """Go on with a thread where it stopped: after a crash, Ctrl-C, a failure or an interrupt.
@@ -98,6 +104,7 @@ def resume(
             graph=graphs.find(name),
             model=used,
             workspace=absolute(workspace) or told.get("plumb_workspace"),
+            max_steps=max_steps,
         )
         perform(job, plumbing, lambda _: reply_of(answer), out, resuming=True)
 

@@ -77,6 +77,9 @@ def hear(state):
     return {"messages": ["heard " + state["messages"][-1].text]}
 
 chat = chain(hear, schema=MessagesState)
+loop = chain(one)
+loop.add_edge("one0", "one0")
+bound = loop.compile().with_config(recursion_limit=7)
 
 from langgraph.runtime import Runtime
 tell.__annotations__["runtime"] = Runtime
@@ -252,6 +255,20 @@ def test_an_unwritable_log_costs_events_and_says_so(
     result = runner.invoke(app, ["run", "agent.py:chat", "hello"])
     assert result.exit_code == 0
     assert "4 events could not be written" in result.output
+
+
+@pytest.mark.parametrize(("words", "steps"), [([], 7), (["--max-steps", "3"], 3)])
+def test_a_loop_is_stopped_by_the_limit(place: Path, words: list[str], steps: int) -> None:
+    result = runner.invoke(app, ["run", "agent.py:bound", "{}", "--thread", "t", *words])
+    assert result.exit_code == console.FAILED
+    assert f"took {steps} steps without coming to an end" in result.output
+    assert "plumbgraph resume t --max-steps" in result.output
+
+
+def test_the_assistant_without_a_model_excuses_itself(place: Path) -> None:
+    (place / "desk").mkdir()
+    *_, outcome = lines("run", "assistant", "Hello", "--model", "scripted", "--workspace", "desk")
+    assert "not a language model" in outcome["answer"]
 
 
 def test_values_are_shown_on_one_line() -> None:
