@@ -15,6 +15,8 @@ What other parts use, beside LangGraph's own saver methods (each with its `a…`
     saver.claim(thread_id, *, ttl_s=30.0, owner=None) -> Lease, for `with` and `async with`
     saver.accept(thread_id, input) -> int              a run that no crash loses any more
     saver.recover(graph_factory, RecoveryRules(…)) -> list[Recovered]
+    saver.retain(thread_id, Retention(…)), saver.sweep(dry_run=False) -> Swept, saver.size()
+    saver.adopt_all(dry_run=False) -> AdoptionReport, saver.export(url_or_saver, thread_ids)
 """
 
 from __future__ import annotations

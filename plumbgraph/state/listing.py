@@ -10,9 +10,11 @@ from langgraph.checkpoint.base import CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from plumbgraph.postgres.statement import SqlPlan, Statement
+from plumbgraph.state.adoption import Adoption
 from plumbgraph.state.context import read_explicitly
 from plumbgraph.state.core import Core
 from plumbgraph.state.ids import pack_id, tag, unpack_id
+from plumbgraph.state.legacy import to_tuple as legacy_tuple
 from plumbgraph.state.reading import Stored, absorb, held_params, to_tuple
 from plumbgraph.state.statements import LIST, array
 
@@ -57,7 +59,7 @@ class Listing:
             found = yield from to_tuple(
                 self.core, stored, self.serde, tenant=self.ask.tenant, track=self._replays
             )
-            if self._matches(found.metadata):
+            if self.matches(found.metadata):
                 self.given += 1
                 self._note(unpack_id(stored.id))
                 return found
@@ -102,5 +104,40 @@ class Listing:
             **held_params(self.core, known),
         }
 
-    def _matches(self, metadata: Mapping[str, Any]) -> bool:
+    def matches(self, metadata: Mapping[str, Any]) -> bool:
+        """Whether metadata satisfy the filter; hashes may collide, and a missing key is None."""
         return all(metadata.get(key) == value for key, value in self.ask.filter.items())
+
+
+@dataclass(slots=True)
+class AnyListing:
+    """A list of a thread's checkpoints, wherever the thread lives."""
+
+    here: Listing
+    adoption: Adoption
+    _foreign: bool | None = None
+    _skip: int = 0
+
+    def next(self) -> SqlPlan[CheckpointTuple | None]:
+        """The next checkpoint, or None at the end."""
+        ask = self.here.ask
+        if self._foreign is None:
+            self._foreign = ask.thread is not None and (
+                yield from self.adoption.foreign_to_us((ask.tenant, ask.thread, ask.ns or ""))
+            )
+        if not self._foreign:
+            return (yield from self.here.next())
+        return (yield from self._there(ask))
+
+    def _there(self, ask: ListRequest) -> SqlPlan[CheckpointTuple | None]:
+        wanted = {"ns": ask.ns, "id": ask.checkpoint_id, "before": ask.before}
+        while ask.limit is None or self.here.given < ask.limit:
+            rows = yield from self.adoption.legacy.page(ask.thread or "", wanted, self._skip, 1)
+            if not rows:
+                return None
+            self._skip += 1
+            found = legacy_tuple(rows[0], self.here.serde)
+            if self.here.matches(found.metadata):
+                self.here.given += 1
+                return found
+        return None

@@ -23,10 +23,12 @@ from plumbgraph.errors import SettingsError
 from plumbgraph.postgres.pool import AsyncPool, Database, SyncPool
 from plumbgraph.postgres.statement import SqlPlan
 from plumbgraph.state import context, reading, task_writes, writing
+from plumbgraph.state.adoption import Adoption, Mode
 from plumbgraph.state.context import StreamKey
 from plumbgraph.state.core import Core, Tenant
+from plumbgraph.state.exchange_face import ExchangeFace
 from plumbgraph.state.ids import checked_text
-from plumbgraph.state.listing import Listing, ListRequest
+from plumbgraph.state.listing import AnyListing, Listing, ListRequest
 from plumbgraph.state.retention import Retention
 from plumbgraph.state.run_face import RunFace
 from plumbgraph.state.serde import Allowed, PlumbSerializer
@@ -35,7 +37,7 @@ from plumbgraph.state.upkeep_face import UpkeepFace
 from plumbgraph.state.versions import next_version
 
 
-class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
+class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSaver[Any]):
     """A checkpointer that stores each message once and lets one writer win.
 
     Makes no connection until first used and needs no running loop to be made; one object serves
@@ -52,6 +54,10 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         on_stale: What a put on an old parent does that is no deliberate fork: "raise"
             `StaleWriter`, or "fork" and so keep both branches.
         retention: What `sweep` keeps of threads that have no rules of their own.
+        adopt: What becomes of threads that LangGraph's PostgresSaver left in the same database:
+            "move" takes a thread over when it is first written to, "read" only reads them, "off"
+            does not look. The old rows stay as they are. Needs a `tenant` that is a name.
+        legacy_schema: Where the tables of PostgresSaver are.
         pool_max: Most connections a process and colour may hold.
         auto_setup: Create or update the tables on first use.
 
@@ -69,6 +75,8 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         allow: Allowed = (),
         on_stale: Literal["raise", "fork"] = "raise",
         retention: Retention | None = None,
+        adopt: Mode = "move",
+        legacy_schema: str = "public",
         pool_max: int = 4,
         auto_setup: bool = True,
     ) -> None:
@@ -87,6 +95,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
             db = Database(postgres, schema=schema, pool_max=pool_max, auto_setup=auto_setup)
         self._shared = not isinstance(postgres, Database)
         self._core = Core(db, tenant, on_stale, retention)
+        self._adoption = Adoption(self._core, legacy_schema, adopt)
 
     @classmethod
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
@@ -144,7 +153,12 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         if "checkpoint_id" not in config["configurable"]:
             # LangGraph looks up the head with an explicit None while it runs from an older id.
             context.read_latest((self._core.scope(stream[0]), *stream[1:]))
-        return reading.get_tuple(self._core, stream, get_checkpoint_id(config), self.serde)
+        wanted = get_checkpoint_id(config)
+        if (yield from self._adoption.foreign_to_us(stream)):
+            if wanted:
+                context.read_explicitly((self._core.scope(stream[0]), *stream[1:]), wanted)
+            return (yield from self._adoption.legacy.get(stream, wanted, self.serde))
+        return (yield from reading.get_tuple(self._core, stream, wanted, self.serde))
 
     def list(
         self,
@@ -178,7 +192,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         wanted: dict[str, Any] | None,
         before: RunnableConfig | None,
         limit: int | None,
-    ) -> Listing:
+    ) -> AnyListing:
         found = (config or {}).get("configurable", {})
         thread, ns = found.get("thread_id"), found.get("checkpoint_ns")
         ask = ListRequest(
@@ -190,7 +204,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
             wanted or {},
             limit,
         )
-        return Listing(self._core, ask, self.serde)
+        return AnyListing(Listing(self._core, ask, self.serde), self._adoption)
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
@@ -208,7 +222,9 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         self, config: RunnableConfig, channels: Sequence[str]
     ) -> SqlPlan[dict[str, DeltaChannelHistory]]:
         stream, wanted = self._core.stream_of(config), get_checkpoint_id(config)
-        return reading.history(self._core, stream, wanted, channels, self.serde)
+        if (yield from self._adoption.foreign_to_us(stream)):
+            return (yield from self._adoption.legacy.history(stream, wanted, channels, self.serde))
+        return (yield from reading.history(self._core, stream, wanted, channels, self.serde))
 
     # --- writing ---
 
@@ -233,7 +249,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         """
         with self._put(config, checkpoint, metadata, new_versions) as ask:
             self._core.writes.wait((ask.stream, ask.parent or ""))
-            self._core.db.run(writing.put(self._core, ask))
+            self._core.db.run(self._store(ask))
         return _config(ask.stream, checkpoint["id"])
 
     async def aput(
@@ -246,8 +262,12 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
         """Store a checkpoint and make it the thread's head; see `put`."""
         with self._put(config, checkpoint, metadata, new_versions) as ask:
             await self._core.writes.await_((ask.stream, ask.parent or ""))
-            await self._core.db.arun(writing.put(self._core, ask))
+            await self._core.db.arun(self._store(ask))
         return _config(ask.stream, checkpoint["id"])
+
+    def _store(self, ask: writing.PutRequest) -> SqlPlan[None]:
+        yield from self._adoption.ready(ask.stream, ask.claim, ask.serde)
+        yield from writing.put(self._core, ask)
 
     @contextmanager
     def _put(
@@ -288,7 +308,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
             ThreadBusy: Another process has claimed the thread.
         """
         with self._writes(config, writes, task_id, task_path) as ask:
-            self._core.db.run(task_writes.put_writes(self._core, ask))
+            self._core.db.run(self._note(ask))
 
     async def aput_writes(
         self,
@@ -299,7 +319,11 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, BaseCheckpointSaver[Any]):
     ) -> None:
         """Store what a task wrote; see `put_writes`."""
         with self._writes(config, writes, task_id, task_path) as ask:
-            await self._core.db.arun(task_writes.put_writes(self._core, ask))
+            await self._core.db.arun(self._note(ask))
+
+    def _note(self, ask: task_writes.WritesRequest) -> SqlPlan[None]:
+        yield from self._adoption.ready(ask.stream, ask.claim, ask.serde)
+        yield from task_writes.put_writes(self._core, ask)
 
     @contextmanager
     def _writes(

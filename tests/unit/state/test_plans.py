@@ -61,7 +61,7 @@ def _stored(saver: PlumbSaver) -> list[int]:
 
 
 def test_each_call_is_one_round_trip(saver: PlumbSaver) -> None:
-    saver.setup()
+    saver.get_tuple(CONFIG)
     counting, messages = Counting(saver), _messages(70)
     head = _step(saver, CONFIG, messages[:30], 1)
     saver.put_writes(head, [("messages", messages[30:33]), ("n", 1)], "task")
@@ -84,7 +84,7 @@ def test_a_cold_process_reads_in_one_round_trip(
     messages = _messages(100)
     head = _step(saver, CONFIG, messages[:40], 1)
     _step(saver, head, messages, 2)
-    with PlumbSaver(postgres_url, schema=schema, auto_setup=False) as cold:
+    with PlumbSaver(postgres_url, schema=schema, auto_setup=False, adopt="off") as cold:
         counting = Counting(cold)
         found = cold.get_tuple(CONFIG)
         assert found is not None
