@@ -39,6 +39,7 @@ NOUNS: dict[str, Noun] = {
     "threads": Noun("threads", "Agents", "List the threads."),
     "trace": Noun("trace", "Agents", "Tell what happened in a thread."),
     "recover": Noun("recover", "Agents", "Find and resume what a crash left behind."),
+    "crashtest": Noun("crashtest", "Agents", "Kill a graph at every bad moment and judge it."),
     "skills": Noun("skills", "Parts", "Check, search, install and lock skills."),
     "memory": Noun("memory", "Parts", "Look into the long-term memory."),
     "router": Noun("router", "Parts", "Models, prices, budgets and what routing saved."),

@@ -1,0 +1,112 @@
+"""Real processes, killed: files, effects and messages agree afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from plumbgraph.testing.crash import Report, Setting, crashtest
+
+SAMPLE = "plumbgraph.testing.crash.sample"
+CHAIN: Any = {"messages": [["user", "work"]]}
+FAN: Any = {"job": -1}
+
+
+def told(report: Report) -> str:
+    return "\n".join(f"{trial} — {report.replay(trial)}" for trial in report.trials)
+
+
+def test_an_agent_with_files_and_effects_survives(postgres_admin: str) -> None:
+    report = crashtest(Setting(f"{SAMPLE}:chain", postgres_admin, CHAIN, kills=6, seed="chain"))
+    assert report.kills >= 6
+    assert report.verdict == "sound", told(report)
+
+
+def test_async_on_a_slow_database(postgres_admin: str) -> None:
+    setting = Setting(
+        f"{SAMPLE}:chain",
+        postgres_admin,
+        CHAIN,
+        kills=3,
+        seed="slow",
+        asynchronous=True,
+        save_delay_s=0.03,
+        kills_each=1,
+    )
+    report = crashtest(setting)
+    assert report.verdict == "sound", told(report)
+
+
+def test_parallel_branches_survive(postgres_admin: str) -> None:
+    setting = Setting(f"{SAMPLE}:fan", postgres_admin, FAN, kills=4, seed="fan", kills_each=1)
+    report = crashtest(setting)
+    assert report.verdict == "sound", told(report)
+
+
+def test_two_that_resume_at_once_do_no_harm(postgres_admin: str) -> None:
+    setting = Setting(
+        f"{SAMPLE}:chain",
+        postgres_admin,
+        CHAIN,
+        kills=3,
+        seed="double",
+        kills_each=1,
+        double_resume=True,
+        points=("random", "after-effect", "effect-recorded"),
+    )
+    report = crashtest(setting)
+    assert report.kills >= 1
+    assert report.verdict == "sound", told(report)
+
+
+def test_a_run_that_commits_at_its_end(postgres_admin: str) -> None:
+    setting = Setting(
+        f"{SAMPLE}:chain",
+        postgres_admin,
+        CHAIN,
+        kills=3,
+        seed="exit",
+        kills_each=1,
+        durability="exit",
+    )
+    report = crashtest(setting)
+    assert report.verdict == "sound", told(report)
+
+
+def test_without_the_parts_the_same_kills_do_damage(postgres_admin: str) -> None:
+    setting = Setting(
+        f"{SAMPLE}:plain_chain",
+        postgres_admin,
+        CHAIN,
+        kills=3,
+        seed="plain",
+        kills_each=1,
+        saver="postgres",
+        points=("before-put",),
+    )
+    report = crashtest(setting)
+    assert report.verdict == "damaged"
+    assert report.total("doubled") + report.total("failed") + report.total("files_differ") > 0
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(
+    ("graph", "given", "options"),
+    [
+        ("chain", CHAIN, {}),
+        ("chain", CHAIN, {"durability": "sync"}),
+        ("chain", CHAIN, {"durability": "exit"}),
+        ("chain", CHAIN, {"asynchronous": True, "save_delay_s": 0.03}),
+        ("chain", CHAIN, {"double_resume": True, "kills_each": 1}),
+        ("fan", FAN, {"save_delay_s": 0.03}),
+        ("fan", FAN, {"asynchronous": True}),
+    ],
+)
+def test_a_thousand_kills(
+    postgres_admin: str, graph: str, given: Any, options: dict[str, Any]
+) -> None:
+    setting = Setting(f"{SAMPLE}:{graph}", postgres_admin, given, kills=150, seed="long", **options)
+    report = crashtest(setting)
+    assert report.verdict == "sound", told(report)
