@@ -1,16 +1,33 @@
-"""Escaped fragments of HTML, so that any value can show itself in a notebook or a page."""
+"""Escaped fragments of HTML, so that any value can show itself in a notebook or a page.
+
+What is not `Safe` is text and gets escaped, so content from models and tools can stand in a
+page; links that could run a script and attributes that are one are refused.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+from plumbgraph.errors import SettingsError
+
+_NAME = re.compile(r"(?!script\b)[A-Za-z][A-Za-z0-9]*", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"(?!on)[A-Za-z][A-Za-z0-9-]*", re.IGNORECASE)
+_SCHEME = re.compile(r"[^/?#]*:")
+_SCHEMES = re.compile(r"(https?|mailto):", re.IGNORECASE)
+_LINKS = ("href", "src", "action", "formaction", "data", "xlink-href")
+VOID = ("br", "hr", "img", "meta", "col")
 
 
 class Safe(str):
     """Text that is HTML already; everything else is escaped when it is put into a fragment."""
 
     __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return str(self)
 
 
 def text(value: Any) -> Safe:
@@ -21,13 +38,35 @@ def text(value: Any) -> Safe:
 
 
 def tag(name: str, *content: Any, **attributes: Any) -> Safe:
-    """An element with its content escaped; `class_` stands for `class`, `None` leaves out."""
+    """An element with its content escaped; `class_` stands for `class`, `None` leaves out.
+
+    Raises:
+        SettingsError: The element or an attribute is a script, or a link could run one.
+    """
+    if not _NAME.fullmatch(name) or (name == "style" and not all(map(_is_safe, content))):
+        raise SettingsError(f"{name!r} is no element a fragment may hold.")
     told = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(str(value), quote=True)}"'
+        _attribute(key.rstrip("_").replace("_", "-"), str(value))
         for key, value in attributes.items()
         if value is not None
     )
+    if name in VOID:
+        return Safe(f"<{name}{told}>")
     return Safe(f"<{name}{told}>{''.join(text(each) for each in content)}</{name}>")
+
+
+def _is_safe(value: Any) -> bool:
+    return isinstance(value, Safe)
+
+
+def _attribute(name: str, value: str) -> str:
+    if not _ATTRIBUTE.fullmatch(name):
+        raise SettingsError(f"{name!r} is no attribute a fragment may hold.")
+    # Browsers drop control characters and spaces before they look for the scheme.
+    address = re.sub(r"[\x00-\x20]", "", value)
+    if name.lower() in _LINKS and _SCHEME.match(address) and not _SCHEMES.match(address):
+        raise SettingsError(f"{value!r} is no address a fragment may lead to.")
+    return f' {name}="{escape(value, quote=True)}"'
 
 
 def joined(parts: Iterable[Any]) -> Safe:
