@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 MAX_LINE_BYTES = 64 * 1024
@@ -26,9 +27,7 @@ def digest_of(value: Any, *, default: Callable[[Any], Any] | None = None) -> str
     elif isinstance(value, str):
         data = value.encode("utf-8", "surrogatepass")
     else:
-        data = json.dumps(
-            value, sort_keys=True, default=default or plain, separators=(",", ":")
-        ).encode()
+        data = (_CANONICAL if default is None else _canonical(default)).encode(value).encode()
     return hashlib.sha256(data).hexdigest()[:16]
 
 
@@ -44,6 +43,15 @@ def plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump()
     return str(value)
+
+
+@cache
+def _canonical(default: Callable[[Any], Any]) -> json.JSONEncoder:
+    return json.JSONEncoder(sort_keys=True, default=default, separators=(",", ":"))
+
+
+_CANONICAL = _canonical(plain)
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain, separators=(",", ":"))
 
 
 def encode_line(record: Mapping[str, Any], *, max_bytes: int = MAX_LINE_BYTES) -> bytes:
@@ -63,9 +71,7 @@ def encode_line(record: Mapping[str, Any], *, max_bytes: int = MAX_LINE_BYTES) -
 
 def _dump(record: Any) -> bytes:
     try:
-        text = json.dumps(
-            record, ensure_ascii=False, allow_nan=False, default=plain, separators=(",", ":")
-        )
+        text = _LINE.encode(record)
     except (TypeError, ValueError, RecursionError):
         text = json.dumps(_sanitize(record), ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace") + b"\n"
