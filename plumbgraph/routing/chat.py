@@ -49,7 +49,7 @@ class Route:
         pin: Use this model and no other.
         output_tokens: Expected output tokens.
         max_output_tokens: Limit on output tokens.
-        turns_left: How many more calls the thread is expected to make.
+        turns_left: How many more calls after this one a switch may count on to pay for itself.
         failures: Failures in a row, beyond those of tools.
     """
 
@@ -60,7 +60,7 @@ class Route:
     pin: str = ""
     output_tokens: int = 400
     max_output_tokens: int | None = None
-    turns_left: float = 3.0
+    turns_left: float = 0.0
     failures: int = 0
     needs: frozenset[str] = field(default_factory=frozenset)
 

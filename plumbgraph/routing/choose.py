@@ -90,6 +90,9 @@ def choose(
 def gate(choice: Choice, estimates: Sequence[Estimate], request: Request, *, rescue: int) -> Choice:
     """Stay with the thread's model unless a switch is due, allowed now, and pays.
 
+    A switch to a better model is due. A switch to a cheaper one must pay for both caches: the
+    one that it fills, and the one that is cold when the thread comes back.
+
     Args:
         choice: What would be chosen without a past.
         estimates: All that may be used.
@@ -113,11 +116,11 @@ def gate(choice: Choice, estimates: Sequence[Estimate], request: Request, *, res
         return choice
     left = max(request.turns_left, 0.0)
     stay = now.expected_nano + left * now.later_nano
-    switch = then.expected_nano + left * then.later_nano
+    switch = then.expected_nano + left * then.later_nano + now.cold_nano - now.later_nano
     if switch < stay:
         return choice
     lost = (switch - stay) / NANO
-    reason = f"{then.model} would cost ${lost:.6f} more with its cold prompt cache."
+    reason = f"{then.model} would cost ${lost:.6f} more for cold prompt caches."
     return Choice(now.model, "stayed", reason)
 
 

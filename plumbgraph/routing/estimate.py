@@ -45,6 +45,7 @@ def estimate(
         expected_nano=price.expected(request.input_tokens, cached, output),
         worst_nano=price.worst(max(request.worst_input_tokens, request.input_tokens), limit),
         later_nano=price.expected(request.input_tokens, request.input_tokens, output),
+        cold_nano=price.expected(request.input_tokens, 0, output),
         max_output_tokens=limit,
     )
 

@@ -54,7 +54,7 @@ class Request:
         regions: Only models that compute there; `None` for any.
         pin: Use this model and no other.
         thread: The thread's past.
-        turns_left: How many more calls the thread is expected to make.
+        turns_left: How many more calls after this one a switch may count on to pay for itself.
     """
 
     text: str = ""
@@ -70,7 +70,7 @@ class Request:
     regions: frozenset[str] | None = None
     pin: str = ""
     thread: ThreadView = field(default_factory=ThreadView)
-    turns_left: float = 3.0
+    turns_left: float = 0.0
 
     @property
     def cell(self) -> str:
@@ -98,8 +98,8 @@ class Estimate:
             outcomes.
         expected_nano: Expected nano-dollars of the call, prompt cache considered.
         worst_nano: Nano-dollars that the call cannot exceed.
-        later_nano: Expected nano-dollars of one further call in the thread once its prompt
-            cache is warm.
+        later_nano: Expected nano-dollars of a like call once its prompt cache is warm.
+        cold_nano: Expected nano-dollars of a like call with a cold one.
         max_output_tokens: The limit that makes the worst case hold.
     """
 
@@ -109,6 +109,7 @@ class Estimate:
     expected_nano: int
     worst_nano: int
     later_nano: int
+    cold_nano: int
     max_output_tokens: int
 
 

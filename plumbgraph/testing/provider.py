@@ -30,7 +30,7 @@ class Billed:
         model: The model.
         input_tokens: Prompt tokens.
         output_tokens: Answer tokens.
-        key: The request's `user` field, by which a test knows its own calls.
+        key: The last message's text, by which a test knows its own calls.
     """
 
     response_id: str
@@ -113,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         time.sleep(provider.hang_s if fault == "timeout" else provider.delay_s)
         prompt = len(json.dumps(body["messages"])) // _CHARS_PER_TOKEN
-        sent = prompt, len(_WORDS), str(body.get("user", ""))
+        sent = prompt, len(_WORDS), str(body["messages"][-1]["content"])
         response_id = provider.billed(model, *sent)
         usage = {
             "prompt_tokens": prompt,

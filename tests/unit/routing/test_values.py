@@ -107,7 +107,9 @@ def test_cards_know_their_names_and_limits() -> None:
         Catalog([], prices=PriceBook())
 
 
-def estimate(model: str, p_ok: float, usd: float, later: float | None = None) -> Estimate:
+def estimate(
+    model: str, p_ok: float, usd: float, later: float | None = None, cold: float | None = None
+) -> Estimate:
     nano = round(usd * 1e9)
     return Estimate(
         model=model,
@@ -116,6 +118,7 @@ def estimate(model: str, p_ok: float, usd: float, later: float | None = None) ->
         expected_nano=nano,
         worst_nano=nano * 2,
         later_nano=nano if later is None else round(later * 1e9),
+        cold_nano=nano if cold is None else round(cold * 1e9),
         max_output_tokens=100,
     )
 
@@ -150,14 +153,14 @@ def thread(model: str, **told: object) -> Request:
 
 
 def test_a_switch_must_pay_its_cold_cache() -> None:
-    here = estimate("a:here", 0.9, 0.004, later=0.004)
+    here = estimate("a:here", 0.9, 0.004, later=0.004, cold=0.01)
     there = estimate("a:there", 0.9, 0.03, later=0.002)
     cheap = choose([here, there], Aim.quality(0.8))
     assert cheap.model == "a:here"
     wish = cheap._replace(model="a:there")
     stay = gate(wish, [here, there], thread("a:here"), rescue=2)
     assert (stay.model, stay.code) == ("a:here", "stayed")
-    long = Request(thread=ThreadView(model="a:here"), turns_left=20)
+    long = Request(thread=ThreadView(model="a:here"), turns_left=40)
     assert gate(wish, [here, there], long, rescue=2).model == "a:there"
 
 
