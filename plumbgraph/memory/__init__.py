@@ -4,6 +4,7 @@ from plumbgraph.memory.attributes import Attribute, Attributes
 from plumbgraph.memory.facts import Fact, Outcome, Remember
 from plumbgraph.memory.keys import Namespace
 from plumbgraph.memory.ops import Delete, Get, History, Put
+from plumbgraph.memory.recollection import Hit, Recollection
 from plumbgraph.memory.records import (
     Marks,
     MemoryItem,
@@ -11,6 +12,7 @@ from plumbgraph.memory.records import (
     Provenance,
     Version,
 )
+from plumbgraph.memory.sleep import Rewrite, SleepReport, SleepRules
 from plumbgraph.memory.store import MemoryStore
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "Fact",
     "Get",
     "History",
+    "Hit",
     "Marks",
     "MemoryItem",
     "MemorySearchItem",
@@ -28,6 +31,10 @@ __all__ = [
     "Outcome",
     "Provenance",
     "Put",
+    "Recollection",
     "Remember",
+    "Rewrite",
+    "SleepReport",
+    "SleepRules",
     "Version",
 ]

@@ -22,8 +22,8 @@ def keeps(wanted: Mapping[str, Any] | None, value: Mapping[str, Any]) -> bool:
     """Whether a value passes a filter.
 
     Plain values ask for equality, nested dicts for their parts, dicts of operators (`$eq $ne
-    $gt $gte $lt $lte`) for comparisons. `a.b` reaches into nested dicts. Things that have no order, such as a text and a number,
-    do not match an ordering operator.
+    $gt $gte $lt $lte`) for comparisons. `a.b` reaches into nested dicts.
+    Things that have no order, such as a text and a number, do not match an ordering operator.
 
     Raises:
         MemoryInvalid: An unknown operator.

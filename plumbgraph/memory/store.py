@@ -13,8 +13,8 @@ from plumbgraph.memory.batching import shown
 from plumbgraph.memory.core import Server
 from plumbgraph.memory.dense import Dense, Embed
 from plumbgraph.memory.events import Recalled
-from plumbgraph.memory.factstore import FactStore
 from plumbgraph.memory.indexes import Indexes
+from plumbgraph.memory.keeper import KeepingStore
 from plumbgraph.memory.keys import Namespace, check_namespace
 from plumbgraph.memory.ops import Put
 from plumbgraph.memory.options import RecallOptions
@@ -28,7 +28,7 @@ from plumbgraph.tracing import emit
 Answer = TypeVar("Answer")
 
 
-class MemoryStore(FactStore):
+class MemoryStore(KeepingStore):
     """Memory for agents behind LangGraph's `BaseStore`: versioned, timed, exact when many write.
 
     Works on Redis 7.0 or newer and Valkey 7.2 or newer, alone or as a cluster, without modules.

@@ -347,3 +347,54 @@ define("used", function(keys, args)
   for i = 1, #args, 2 do call("HINCRBY", keys[1], args[i], args[i + 1]) end
   return #args / 2
 end)
+
+-- Put back a saved state, records and all, if the item still has the version expected.
+-- args: namespace, key, expected version or '', feed length, current record or '', history age,
+-- past records …
+define("restore", function(keys, args)
+  local path = args[1] .. "\0\0" .. args[2]
+  local a = {ns = args[1], key = args[2], path = path, feed = tonumber(args[4])}
+  local now = time_us()
+  local r = record_of(keys[ITEM])
+  local found = r and r[N] or 0
+  if args[3] ~= "" and tonumber(args[3]) ~= found then return {"conflict", found} end
+  local at = tick(keys, now)
+  call("DEL", keys[ITEM], keys[PAST])
+  for i = 7, #args do call("RPUSH", keys[PAST], args[i]) end
+  for _, place in ipairs({SLOTS, OPEN, LIVE, GONE}) do call("ZREM", keys[place], a.key) end
+  call("ZREM", keys[DUE], a.path)
+  local saved = args[5] ~= "" and unpack_one(args[5]) or nil
+  if saved then
+    store(keys, a, nil, saved, now)
+    call("ZADD", keys[LIVE], at, a.key)
+    if saved[CLAIM] then call("ZADD", keys[SLOTS], 0, a.key) end
+    if saved[RIVALS] then call("ZADD", keys[OPEN], at, a.key) end
+  else
+    if #args > 6 then
+      call("PEXPIRE", keys[PAST], args[6])
+      call("ZADD", keys[DUE], now / 1000 + tonumber(args[6]), a.path)
+    end
+    call("ZADD", keys[GONE], at, a.key)
+    if call("EXISTS", keys[LIVE]) == 0 then call("ZREM", keys[NAMES], a.ns) end
+  end
+  announce(keys, a, saved and "p" or "d", saved and saved[N] or 0)
+  return {"ok", saved and saved[N] or 0}
+end)
+
+-- Write the feed anew without some entries, so that none of their bytes stays behind.
+define("rewrite_feed", function(keys, args)
+  local gone = {}
+  for _, id in ipairs(args) do gone[id] = true end
+  local entries = call("XRANGE", keys[1], "-", "+")
+  local last = entries[#entries][1]
+  call("DEL", keys[1])
+  local kept = 0
+  for _, entry in ipairs(entries) do
+    if not gone[entry[1]] then
+      call("XADD", keys[1], entry[1], unpack(entry[2]))
+      kept = kept + 1
+    end
+  end
+  if kept > 0 then call("XSETID", keys[1], last) end
+  return kept
+end)
