@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plumbgraph.state.claims import Lease as Lease
     from plumbgraph.state.context import current_branch as current_branch
+    from plumbgraph.state.crypt import Encryption as Encryption
     from plumbgraph.state.recovery import Recovered as Recovered
     from plumbgraph.state.recovery import RecoveryRules as RecoveryRules
     from plumbgraph.state.retention import Retention as Retention
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from plumbgraph.state.status import ThreadInfo as ThreadInfo
 
 _HOMES = {
+    "Encryption": "crypt",
     "Lease": "claims",
     "PlumbSaver": "saver",
     "PlumbSerializer": "serde",

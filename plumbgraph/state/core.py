@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from plumbgraph.errors import SettingsError
 from plumbgraph.postgres.pool import Database
+from plumbgraph.postgres.statement import SqlPlan
 from plumbgraph.state.cache import ByteCache, Recent
 from plumbgraph.state.context import StreamKey
+from plumbgraph.state.crypt import Vault, secret_of
+from plumbgraph.state.frames import Cipher
 from plumbgraph.state.ids import checked_text
 from plumbgraph.state.logs import LogBook
 from plumbgraph.state.refs import Channels, Shelf
@@ -80,13 +83,15 @@ class Core:
     tenant: Tenant
     on_stale: Literal["raise", "fork"]
     retention: Retention | None = None
+    vault: Vault | None = None
     book: LogBook = field(default_factory=LogBook)
-    bytes: ByteCache = field(default_factory=ByteCache)
+    cached: ByteCache = field(default_factory=ByteCache)
     channels: Recent[CheckpointKey, Channels] = field(default_factory=lambda: Recent(1024))
     handed: Recent[CheckpointKey, dict[str, Shelf]] = field(default_factory=lambda: Recent(1024))
     logs: Recent[StreamKey, list[Span]] = field(default_factory=lambda: Recent(4096))
     generations: Recent[tuple[str, str], int] = field(default_factory=lambda: Recent(4096))
     committed: Recent[CheckpointKey, bool] = field(default_factory=lambda: Recent(4096))
+    ciphers: Recent[tuple[str, str], Cipher] = field(default_factory=lambda: Recent(1024))
     puts: Flights = field(default_factory=Flights)
     writes: Flights = field(default_factory=Flights)
     number: int = field(default_factory=count().__next__)
@@ -115,6 +120,31 @@ class Core:
         ns = checked_text("checkpoint_ns", found.get("checkpoint_ns") or "")
         return self.tenant_of(config), thread, ns
 
+    def cipher(self, tenant: str, thread: str, secret: bytes | None) -> Cipher | None:
+        """The cipher of a thread whose stored secret this is; None without encryption."""
+        if self.vault is None:
+            return None
+        found = self.ciphers.get((tenant, thread))
+        if found is None:
+            found = self.vault.cipher(secret)
+            self.ciphers.put((tenant, thread), found)
+        return found
+
+    def writing_cipher(self, tenant: str, thread: str) -> SqlPlan[Cipher | None]:
+        """The cipher to write to a thread with; its key is made where there is none."""
+        if self.vault is None:
+            return None
+        found = self.ciphers.get((tenant, thread))
+        if found is not None:
+            return found
+        secret = yield from secret_of(self.vault, tenant, thread)
+        return self.cipher(tenant, thread, secret)
+
+    @property
+    def tag_key(self) -> bytes:
+        """What keys the hashes of metadata; empty without encryption."""
+        return b"" if self.vault is None else self.vault.encryption.tag_key
+
     def learn_generation(self, tenant: str, thread: str, generation: int) -> None:
         """Note a thread's generation; content was taken away since another, so forget all of it."""
         known = self.generations.get((tenant, thread))
@@ -132,4 +162,5 @@ class Core:
             cache.drop(of_thread)
         self.logs.drop(lambda key: key[:2] == (tenant, thread))
         self.generations.pop((tenant, thread))
+        self.ciphers.pop((tenant, thread))
         self.book.forget((tenant, thread))

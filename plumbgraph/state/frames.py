@@ -84,6 +84,11 @@ def _decompressor() -> zstandard.ZstdDecompressor:
     return found
 
 
+def place(kind: str, *parts: str | int | bytes) -> bytes:
+    """What a sealed row is bound to: its table and key."""
+    return ormsgpack.packb([kind, *parts])
+
+
 def pack_items(items: Sequence[Item | None]) -> bytes:
     """Several items as one content; None marks a position that is stored elsewhere."""
     return ormsgpack.packb(items)

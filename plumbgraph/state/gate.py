@@ -15,7 +15,7 @@ from plumbgraph.errors import (
 from plumbgraph.state.context import Claim, StreamKey
 from plumbgraph.state.core import Core
 from plumbgraph.state.events import WriterRefused
-from plumbgraph.state.frames import pack_items, wrap
+from plumbgraph.state.frames import Cipher, pack_items, place, wrap
 from plumbgraph.state.logs import Staged
 from plumbgraph.state.statements import array
 from plumbgraph.tracing import emit
@@ -54,20 +54,23 @@ def gate(core: Core, stream: StreamKey, claim: Claim | None) -> dict[str, Any]:
     }
 
 
-def content_of(staged: Staged) -> dict[str, Any]:
+def content_of(staged: Staged, cipher: Cipher | None) -> dict[str, Any]:
     """The parameters that bring a statement's new elements."""
     return {
         "new_logs": array(sorted(set(staged.fresh))),
         "logs": array([log for log, _, _ in staged.rows]),
         "slots": array([slot for _, slot, _ in staged.rows]),
-        "bodies": [wrap(pack_items(items)) for _, _, items in staged.rows],
+        "bodies": [
+            wrap(pack_items(items), cipher, place("element", log, slot))
+            for log, slot, items in staged.rows
+        ],
     }
 
 
 def keep_bytes(core: Core, staged: Staged) -> None:
     """Cache the elements a committed statement stored."""
     for log, start, items in staged.items:
-        core.bytes.put(log, start, items)
+        core.cached.put(log, start, items)
 
 
 def refuse(verdict: Verdict, stream: StreamKey, claim: Claim | None) -> None:

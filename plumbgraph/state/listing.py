@@ -80,7 +80,7 @@ class Listing:
     def _page(self) -> SqlPlan[None]:
         ask = self.ask
         most = _PAGE if ask.limit is None else min(_PAGE, ask.limit - self.given)
-        found = absorb(self.core, (yield (Statement(LIST, self._params(most)),))[0])
+        found = absorb(self.core, ask.tenant, (yield (Statement(LIST, self._params(most)),))[0])
         found.sort(key=lambda stored: (stored.id, stored.number), reverse=True)
         self._over = len(found) < most
         self._ready = iter(found)
@@ -88,7 +88,11 @@ class Listing:
     def _params(self, most: int) -> dict[str, Any]:
         ask, after = self.ask, self._after
         # A filter for None also finds what lacks the key, so it has no hash.
-        wanted = (tag(key, value) for key, value in ask.filter.items() if value is not None)
+        wanted = (
+            tag(key, value, self.core.tag_key)
+            for key, value in ask.filter.items()
+            if value is not None
+        )
         tags = sorted({each for each in wanted if each is not None})
         known = self.core.logs.get((ask.tenant, ask.thread or "", ask.ns or "")) or []
         return {

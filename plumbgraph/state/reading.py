@@ -21,7 +21,7 @@ from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.state.codec import decode, load_item
 from plumbgraph.state.context import StreamKey, on_branch, read_explicitly, reading_of
 from plumbgraph.state.core import Core
-from plumbgraph.state.frames import Item, loads, unpack_items, unwrap
+from plumbgraph.state.frames import Cipher, Item, loads, place, unpack_items, unwrap
 from plumbgraph.state.ids import pack_id, unpack_id
 from plumbgraph.state.refs import Channels, Kind, Ref, Shelf, Tracked, load
 from plumbgraph.state.spans import BLOCK, Span
@@ -44,6 +44,7 @@ class Stored:
     head: bytes | None
     branch: bytes | None
     generation: int
+    cipher: Cipher | None
     writes: list[_Write] = field(default_factory=list)
     content: list[Any] | None = None
 
@@ -55,7 +56,8 @@ class Stored:
     def opened(self) -> list[Any]:
         """Skeleton, metadata and references."""
         if self.content is None:
-            self.content = loads(unwrap(self.body))
+            bound = place("checkpoint", self.ns, self.id)
+            self.content = loads(unwrap(self.body, self.cipher, bound))
         return self.content
 
     def refs(self) -> dict[str, Ref]:
@@ -71,11 +73,11 @@ class _Write:
     task: str
     path: str
     spans: list[int]
-    body: bytes
+    content: bytes
 
     def refs(self) -> list[tuple[str, Ref]]:
         logs = self.spans[::3]
-        found = ((name, load(ref, logs)) for name, ref in loads(unwrap(self.body)))
+        found = ((name, load(ref, logs)) for name, ref in loads(self.content))
         return [(name, ref) for name, ref in found if ref is not None]
 
 
@@ -87,7 +89,7 @@ def get(core: Core, stream: StreamKey, checkpoint_id: str | None) -> SqlPlan[Sto
         "id": pack_id(checkpoint_id),
         **held_params(core, known),
     }
-    found = absorb(core, (yield (Statement(GET, params),))[0])
+    found = absorb(core, stream[0], (yield (Statement(GET, params),))[0])
     if not found:
         return None
     core.learn_generation(*stream[:2], found[0].generation)
@@ -121,7 +123,7 @@ def _who(stream: StreamKey) -> dict[str, Any]:
 
 def held_params(core: Core, known: Iterable[Span]) -> dict[str, str]:
     """What this process holds of these logs, so that it is not sent again."""
-    held = core.bytes.held(known)
+    held = core.cached.held(known)
     return {
         "held_logs": array([log for log, _, _ in held]),
         "held_starts": array([start for _, start, _ in held]),
@@ -129,50 +131,64 @@ def held_params(core: Core, known: Iterable[Span]) -> dict[str, str]:
     }
 
 
-def absorb(core: Core, rows: Sequence[Sequence[Any]]) -> list[Stored]:
-    """Put element rows into the cache; return the checkpoints, each with its writes."""
-    found: dict[tuple[int, bytes], Stored] = {}
-    late: list[Sequence[Any]] = []
+def absorb(
+    core: Core, tenant: str, rows: Sequence[Sequence[Any]], cipher: Cipher | None = None
+) -> list[Stored]:
+    """Put element rows into the cache; return the checkpoints, each with its writes.
+
+    Args:
+        core: Has the cache and the keys.
+        tenant: Whose rows these are.
+        rows: A reply.
+        cipher: Of the elements, where the reply has no checkpoints that tell it.
+    """
+    kinds: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
     for row in rows:
-        if row[0] == 0:
-            _, number, _, a, b, body, spans, *rest = row[:12]
-            stored = Stored(number, a, b, body, spans or [], *rest)
-            found[stored.number, stored.id] = stored
-        elif row[0] == 1:
-            late.append(row)
-        else:
-            _keep(core, row[1], row[2], row[5])
-    for row in late:
-        write = _Write(row[2], unpack_id(row[4]) if row[4] else "", row[7], row[6] or [], row[5])
-        found[row[1], row[3]].writes.append(write)
+        kinds[row[0]].append(row)
+    found: dict[tuple[int, bytes], Stored] = {}
+    ciphers: dict[int, Cipher | None] = {}
+    for _, number, _, a, b, body, spans, ns, thread, head, branch, generation, secret in kinds[0]:
+        own = core.cipher(tenant, thread, secret)
+        stored = Stored(number, a, b, body, spans or [], ns, thread, head, branch, generation, own)
+        found[number, a] = stored
+        ciphers.update(dict.fromkeys(stored.spans[::3], own))
+    for _, number, slot, a, task, body, spans, path, *_ in kinds[1]:
+        stored = found[number, a]
+        content = unwrap(body, stored.cipher, place("write", stored.ns, a, task, slot))
+        task_id = unpack_id(task) if task else ""
+        stored.writes.append(_Write(slot, task_id, path, spans or [], content))
+        ciphers.update(dict.fromkeys((spans or [])[::3], stored.cipher))
+    for _, log, slot, _, _, body, *_ in kinds[2]:
+        _keep(core, log, slot, unwrap(body, ciphers.get(log, cipher), place("element", log, slot)))
     return list(found.values())
 
 
-def _keep(core: Core, log: int, slot: int, body: bytes) -> None:
-    items = unpack_items(unwrap(body))
+def _keep(core: Core, log: int, slot: int, content: bytes) -> None:
     last = slot // 2
     start = last - BLOCK + 1 if slot % 2 else last
-    core.bytes.put(log, start, items)
+    core.cached.put(log, start, unpack_items(content))
 
 
 def _triples(flat: Sequence[int]) -> Iterable[Span]:
     return ((flat[at], flat[at + 1], flat[at + 2]) for at in range(0, len(flat), 3))
 
 
-def items_of(core: Core, refs: Iterable[Ref]) -> SqlPlan[dict[Span, list[Item | None]]]:
+def items_of(
+    core: Core, refs: Iterable[Ref], cipher: Cipher | None
+) -> SqlPlan[dict[Span, list[Item | None]]]:
     """The serialized elements that references name, from the cache, else from the database."""
     spans = {span for ref in refs for span in ref.spans}
-    items = {span: core.bytes.get(span) for span in spans}
+    items = {span: core.cached.get(span) for span in spans}
     lacking = [span for span, found in items.items() if None in found]
     if lacking:
-        core.bytes.drop({log for log, _, _ in lacking})
+        core.cached.drop({log for log, _, _ in lacking})
         params = {
             "logs": array([log for log, _, _ in lacking]),
             "starts": array([start for _, start, _ in lacking]),
             "stops": array([stop for _, _, stop in lacking]),
         }
-        absorb(core, (yield (Statement(ELEMENTS, params),))[0])
-        items |= {span: core.bytes.get(span) for span in lacking}
+        absorb(core, "", (yield (Statement(ELEMENTS, params),))[0], cipher)
+        items |= {span: core.cached.get(span) for span in lacking}
     return items
 
 
@@ -183,7 +199,7 @@ def to_tuple(
     refs = stored.refs()
     writes = [(write, write.refs()) for write in stored.writes]
     named = [*refs.values(), *(ref for _, found in writes for _, ref in found)]
-    items = yield from items_of(core, named)
+    items = yield from items_of(core, named, stored.cipher)
     skeleton = load_item(serde, _item(stored.opened()[0]))
     values: dict[str, Any] = {}
     tracked: dict[str, Tracked] = {}
@@ -257,7 +273,7 @@ def learn_parent(
     if stored is None:
         return None
     refs = stored.refs()
-    yield from items_of(core, refs.values())
+    yield from items_of(core, refs.values(), stored.cipher)
     versions = load_item(serde, _item(stored.opened()[0]))["channel_versions"]
     found = Channels({name: (version, refs.get(name)) for name, version in versions.items()})
     core.channels.put((stream, checkpoint_id), found)
@@ -284,7 +300,7 @@ class _Walk:
             for write in stored.writes
         ]
         named = [ref for _, found in writes for _, ref in found]
-        items = yield from items_of(self.core, [*refs.values(), *named])
+        items = yield from items_of(self.core, [*refs.values(), *named], stored.cipher)
         self.backwards.append(_pending(writes, self.serde, items))
         for name, shelf in _shelves(writes, items).items():
             self.trail.setdefault(name, Shelf()).add(shelf)
@@ -315,7 +331,7 @@ def history(
     while len(walk.seeds) < len(channels):
         held = held_params(core, core.logs.get(stream) or [])
         params = {**_who(stream), "id": cursor, "most": str(_CHAIN), **held}
-        chain = _in_order(absorb(core, (yield (Statement(CHAIN, params),))[0]))
+        chain = _in_order(absorb(core, stream[0], (yield (Statement(CHAIN, params),))[0]))
         target = target or next(iter(chain), None)
         for stored in chain[1:]:
             yield from walk.visit(stored)
@@ -335,7 +351,7 @@ def ancestors(
     sought, cursor = set(channels), head
     while sought:
         params = {**_who(stream), "id": cursor, "most": str(_CHAIN), **held_params(core, ())}
-        chain = _in_order(absorb(core, (yield (Statement(CHAIN, params),))[0]))
+        chain = _in_order(absorb(core, stream[0], (yield (Statement(CHAIN, params),))[0]))
         for stored in chain[1:]:
             if sought:
                 found.append((stored.number, stored.id))

@@ -14,8 +14,9 @@ from plumbgraph.plan import Plan
 from plumbgraph.postgres.statement import Batch, Replies, SqlPlan, Statement
 from plumbgraph.state import context, status
 from plumbgraph.state.codec import dump_item, load_item
+from plumbgraph.state.core import Core
 from plumbgraph.state.events import ThreadParked, ThreadRecovered
-from plumbgraph.state.frames import pack_items, unpack_items, unwrap, wrap
+from plumbgraph.state.frames import pack_items, place, unpack_items, unwrap, wrap
 from plumbgraph.tracing import emit
 
 Outcome: TypeAlias = Literal[
@@ -76,6 +77,7 @@ class Invoke:
 
 
 Step: TypeAlias = Batch | Invoke
+_INPUT = place("accepted")
 
 _ACCEPT = """
 WITH made AS (
@@ -120,13 +122,16 @@ UPDATE {schema}.thread SET attempts = 0, retry_at = NULL, parked = NULL
 WHERE tenant = %(tenant)s AND thread_id = %(thread)s"""
 
 
-def accept(tenant: str, thread: str, value: Any, serde: SerializerProtocol) -> SqlPlan[int]:
+def accept(
+    core: Core, tenant: str, thread: str, value: Any, serde: SerializerProtocol
+) -> SqlPlan[int]:
     """Record a run; returns its number.
 
     Raises:
         ThreadDeleted: The thread was deleted.
     """
-    body = wrap(pack_items([dump_item(serde, value)]))
+    cipher = yield from core.writing_cipher(tenant, thread)
+    body = wrap(pack_items([dump_item(serde, value)]), cipher, _INPUT)
     params = {"tenant": tenant, "thread": thread, "input": body}
     rows = (yield (Statement(_ACCEPT, params),))[0]
     if not rows:
@@ -135,13 +140,14 @@ def accept(tenant: str, thread: str, value: Any, serde: SerializerProtocol) -> S
 
 
 def _next_accepted(
-    tenant: str, thread: str, serde: SerializerProtocol
+    core: Core, tenant: str, thread: str, serde: SerializerProtocol
 ) -> SqlPlan[tuple[int, Any] | None]:
     """Number and input of the oldest accepted run that has not begun."""
     rows = (yield (Statement(_NEXT_ACCEPTED, {"tenant": tenant, "thread": thread}),))[0]
     if not rows:
         return None
-    item = unpack_items(unwrap(rows[0][1]))[0]
+    cipher = yield from core.writing_cipher(tenant, thread)
+    item = unpack_items(unwrap(rows[0][1], cipher, _INPUT))[0]
     assert item is not None
     return rows[0][0], load_item(serde, item)
 
@@ -158,25 +164,25 @@ def candidates(tenant: str, rules: RecoveryRules) -> SqlPlan[Sequence[str]]:
 
 
 def take_up(
-    scope: str, tenant: str, thread: str, rules: RecoveryRules, serde: SerializerProtocol
+    core: Core, tenant: str, thread: str, rules: RecoveryRules, serde: SerializerProtocol
 ) -> Plan[Step, Replies, Recovered]:
     """Bring a claimed thread to its end; user errors are counted, and park it in the end."""
-    worked = False
+    worked, scope = False, core.scope(tenant)
     try:
         while True:
-            found = yield from status.run_status(tenant, thread, serde, ours=True)
+            found = yield from status.run_status(core, tenant, thread, serde, ours=True)
             if found.state == "interrupted":
                 return (yield from _succeeded(tenant, thread, "interrupted"))
             accepted = None
             if not found.next:
-                accepted = yield from _next_accepted(tenant, thread, serde)
+                accepted = yield from _next_accepted(core, tenant, thread, serde)
                 if accepted is None:
                     outcome: Outcome = "finished" if worked else "idle"
                     return (yield from _succeeded(tenant, thread, outcome))
             context.starts_accepted(scope, thread, accepted and accepted[0])
             worked = True
             yield Invoke(None if accepted is None else accepted[1])
-            after = yield from status.run_status(tenant, thread, serde, ours=True)
+            after = yield from status.run_status(core, tenant, thread, serde, ours=True)
             if after.checkpoint_id == found.checkpoint_id:
                 return (yield from _succeeded(tenant, thread, "stopped"))
     except (GraphBubbleUp, ThreadDeleted, ClaimLost):

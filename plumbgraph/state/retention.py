@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
@@ -13,7 +14,7 @@ from plumbgraph.errors import SettingsError
 from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.state.codec import load_item
 from plumbgraph.state.core import Core
-from plumbgraph.state.frames import loads, unwrap
+from plumbgraph.state.frames import loads, place, unwrap
 from plumbgraph.state.reading import ancestors
 from plumbgraph.state.statements import array
 from plumbgraph.state.upkeep import CLEAR, COLLECT, LOCK
@@ -117,7 +118,7 @@ class Swept:
 
 
 _ROWS = """
-SELECT s.id, s.ns, c.id, c.id = s.head, c.body, EXISTS (
+SELECT s.id, s.ns, c.id, c.id = s.head, c.body, t.secret, EXISTS (
     SELECT FROM {schema}.write w
     WHERE w.stream = c.stream AND w.checkpoint = c.id AND w.slot = -3)
 FROM {schema}.thread t JOIN {schema}.stream s ON s.thread = t.id
@@ -202,8 +203,8 @@ def thin(
     for _ in range(_ATTEMPTS):
         found = (yield (Statement(_ROWS, {"tenant": tenant, "thread": thread}),))[0]
         rows = [
-            Row(number, ns, key, bool(head), asks, open_deltas(body, serde))
-            for number, ns, key, head, body, asks in found
+            Row(number, ns, key, bool(head), asks, open_deltas(content, serde))
+            for number, ns, key, head, content, asks in _opened(core, tenant, thread, found)
         ]
         kept = to_keep(rows, rules, now)
         kept |= yield from _needed(core, tenant, thread, rows, kept)
@@ -243,9 +244,17 @@ def _drop(
     return Statement(LOCK, params), Statement(_DROP, params), Statement(COLLECT, params)
 
 
-def open_deltas(body: bytes, serde: SerializerProtocol) -> frozenset[str]:
+def _opened(
+    core: Core, tenant: str, thread: str, rows: Iterable[Sequence[Any]]
+) -> Iterator[tuple[Any, ...]]:
+    for number, ns, key, head, body, secret, asks in rows:
+        cipher = core.cipher(tenant, thread, secret)
+        yield number, ns, key, head, unwrap(body, cipher, place("checkpoint", ns, key)), asks
+
+
+def open_deltas(content: bytes, serde: SerializerProtocol) -> frozenset[str]:
     """The DeltaChannels of a checkpoint whose value lies in its ancestors' writes."""
-    _, metadata, refs = loads(unwrap(body))
+    _, metadata, refs = loads(content)
     found = load_item(serde, tuple(metadata) if isinstance(metadata, list) else metadata)
     counters = found.get("counters_since_delta_snapshot") or {}
     return frozenset(name for name in counters if name not in refs)

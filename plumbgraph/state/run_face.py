@@ -55,7 +55,7 @@ class RunFace:
         return self._accepted(thread_id, await self._core.db.arun(self._accept(thread_id, value)))
 
     def _accept(self, thread_id: str, value: Any) -> SqlPlan[int]:
-        return recovery.accept(*self._who(thread_id), value, self.serde)
+        return recovery.accept(self._core, *self._who(thread_id), value, self.serde)
 
     def _accepted(self, thread_id: str, number: int) -> int:
         tenant, thread = self._who(thread_id)
@@ -113,8 +113,7 @@ class RunFace:
     def _take_up(
         self, tenant: str, thread: str, rules: RecoveryRules
     ) -> Plan[Step, Replies, Recovered]:
-        scope = self._core.scope(tenant)
-        return recovery.take_up(scope, tenant, thread, rules, self.serde)
+        return recovery.take_up(self._core, tenant, thread, rules, self.serde)
 
     def unpark(self, thread_id: str) -> None:
         """Let recovery try a parked thread again."""

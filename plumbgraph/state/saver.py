@@ -26,6 +26,7 @@ from plumbgraph.state import context, reading, task_writes, writing
 from plumbgraph.state.adoption import Adoption, Mode
 from plumbgraph.state.context import StreamKey
 from plumbgraph.state.core import Core, Tenant
+from plumbgraph.state.crypt import Encryption, Vault
 from plumbgraph.state.exchange_face import ExchangeFace
 from plumbgraph.state.ids import checked_text
 from plumbgraph.state.listing import AnyListing, Listing, ListRequest
@@ -53,6 +54,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         allow: Classes, or `(module, name)` pairs, that state may hold beside the safe ones.
         on_stale: What a put on an old parent does that is no deliberate fork: "raise"
             `StaleWriter`, or "fork" and so keep both branches.
+        encryption: Keys under which everything a user supplied is sealed (extra `encryption`).
         retention: What `sweep` keeps of threads that have no rules of their own.
         adopt: What becomes of threads that LangGraph's PostgresSaver left in the same database:
             "move" takes a thread over when it is first written to, "read" only reads them, "off"
@@ -74,6 +76,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         serde: SerializerProtocol | None = None,
         allow: Allowed = (),
         on_stale: Literal["raise", "fork"] = "raise",
+        encryption: Encryption | None = None,
         retention: Retention | None = None,
         adopt: Mode = "move",
         legacy_schema: str = "public",
@@ -94,7 +97,8 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         else:
             db = Database(postgres, schema=schema, pool_max=pool_max, auto_setup=auto_setup)
         self._shared = not isinstance(postgres, Database)
-        self._core = Core(db, tenant, on_stale, retention)
+        vault = None if encryption is None else Vault(encryption)
+        self._core = Core(db, tenant, on_stale, retention, vault)
         self._adoption = Adoption(self._core, legacy_schema, adopt)
 
     @classmethod

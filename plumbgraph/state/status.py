@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
+from langgraph.checkpoint.base import WRITES_IDX_MAP
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME, TASKS
 
 from plumbgraph.errors import ThreadNotFound
 from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.state.codec import load_item
-from plumbgraph.state.frames import loads, unwrap
+from plumbgraph.state.core import Core
+from plumbgraph.state.frames import loads, place, unwrap
 from plumbgraph.state.ids import unpack_id
 from plumbgraph.state.refs import Kind
+
+_ASKED, _ANSWERED = WRITES_IDX_MAP[INTERRUPT], WRITES_IDX_MAP[RESUME]
 
 State: TypeAlias = Literal["finished", "interrupted", "runnable", "running", "crashed", "parked"]
 
@@ -64,8 +68,9 @@ class RunStatus:
 _COLUMNS = """
 SELECT t.thread_id, coalesce(m.touched_at, a.accepted_at, t.claimed_at), c.step, t.owner,
     t.claimed_at, t.lease_until > clock_timestamp(), t.parked, t.attempts, t.retry_at,
-    coalesce(a.n, 0), c.body, c.id, ARRAY(
-        SELECT w.body FROM {schema}.write w WHERE w.stream = c.stream AND w.checkpoint = c.id)
+    coalesce(a.n, 0), c.body, c.id, t.secret, ARRAY(
+        SELECT w.slot FROM {schema}.write w
+        WHERE w.stream = c.stream AND w.checkpoint = c.id AND w.slot < 0)
 FROM {schema}.thread t
 LEFT JOIN LATERAL (
     SELECT max(s.touched_at) AS touched_at FROM {schema}.stream s WHERE s.thread = t.id
@@ -86,17 +91,24 @@ ORDER BY m.touched_at DESC NULLS FIRST LIMIT %(most)s::int"""
 )
 
 
-def threads(tenant: str, limit: int, serde: SerializerProtocol) -> SqlPlan[list[ThreadInfo]]:
+def threads(
+    core: Core, tenant: str, limit: int, serde: SerializerProtocol
+) -> SqlPlan[list[ThreadInfo]]:
     """The threads that were last active, newest first."""
     rows = (yield (Statement(_MANY, {"tenant": tenant, "most": str(limit)}),))[0]
     return [
-        ThreadInfo(row[0], row[1], -1 if row[2] is None else row[2], _status(row, serde).state)
+        ThreadInfo(
+            row[0],
+            row[1],
+            -1 if row[2] is None else row[2],
+            _status(core, tenant, row, serde).state,
+        )
         for row in rows
     ]
 
 
 def run_status(
-    tenant: str, thread: str, serde: SerializerProtocol, *, ours: bool = False
+    core: Core, tenant: str, thread: str, serde: SerializerProtocol, *, ours: bool = False
 ) -> SqlPlan[RunStatus]:
     """What one thread is doing, or would be without the live claim if that is `ours`.
 
@@ -106,19 +118,24 @@ def run_status(
     rows = (yield (Statement(_ONE, {"tenant": tenant, "thread": thread}),))[0]
     if not rows or (rows[0][10] is None and not rows[0][9] and rows[0][3] is None):
         raise ThreadNotFound(f"There is no thread {thread!r}.", thread_id=thread)
-    return _status(rows[0], serde, ours=ours)
+    return _status(core, tenant, rows[0], serde, ours=ours)
 
 
-def _status(row: Sequence[Any], serde: SerializerProtocol, *, ours: bool = False) -> RunStatus:
-    thread, _, _, owner, since, live, parked, attempts, retry_at, accepted, body, found, wrote = row
-    refs = {} if body is None else loads(unwrap(body))[2]
-    written = {name for each in wrote for name, _ in loads(unwrap(each))}
+def _status(
+    core: Core, tenant: str, row: Sequence[Any], serde: SerializerProtocol, *, ours: bool = False
+) -> RunStatus:
+    thread, _, _, owner, since, live, parked, attempts, retry_at, accepted, *rest = row
+    body, found, secret, special = rest
+    refs = {}
+    if body is not None:
+        cipher = core.cipher(tenant, thread, secret)
+        refs = loads(unwrap(body, cipher, place("checkpoint", "", found)))[2]
     left = waiting_nodes(refs, serde)
     if live and not ours:
         state: State = "running"
     elif parked is not None and not ours:
         state = "parked"
-    elif INTERRUPT in written and RESUME not in written and left:
+    elif _ASKED in special and _ANSWERED not in special and left:
         state = "interrupted"
     elif (owner is not None and (left or accepted or body is None)) or accepted:
         state = "crashed"

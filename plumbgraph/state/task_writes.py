@@ -16,7 +16,7 @@ from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.state.codec import Encoder
 from plumbgraph.state.context import Claim, StreamKey
 from plumbgraph.state.core import Core
-from plumbgraph.state.frames import Item, pack_items, wrap
+from plumbgraph.state.frames import Cipher, Item, pack_items, place, wrap
 from plumbgraph.state.gate import (
     ATTEMPTS,
     Verdict,
@@ -53,13 +53,16 @@ def put_writes(core: Core, ask: WritesRequest) -> SqlPlan[None]:
         ThreadBusy: Another process has claimed the thread.
     """
     stored: set[int] = set()
+    cipher = yield from core.writing_cipher(*ask.stream[:2])
     for _ in range(ATTEMPTS):
-        encoder = Encoder(ask.serde, core.book, core.bytes, ask.stream, seal=False)
+        encoder = Encoder(ask.serde, core.book, core.cached, ask.stream, seal=False)
         try:
-            rows = _write_rows(ask, encoder, stored)
+            rows = _write_rows(ask, encoder, stored, cipher)
             if not rows:
                 return
-            reply = (yield (Statement(PUT_WRITES, _writes_params(core, ask, encoder, rows)),))[0][0]
+            reply = (
+                yield (Statement(PUT_WRITES, _writes_params(core, ask, encoder, rows, cipher)),)
+            )[0][0]
         except errors.UniqueViolation:
             encoder.staged.abort()
             core.book.forget(ask.stream[:2])
@@ -100,30 +103,36 @@ def _hand_over(core: Core, ask: WritesRequest, encoder: Encoder) -> None:
 _Row = tuple[int, int, str, bytes]
 
 
-def _write_rows(ask: WritesRequest, encoder: Encoder, stored: set[int]) -> list[_Row]:
+def _write_rows(
+    ask: WritesRequest, encoder: Encoder, stored: set[int], cipher: Cipher | None
+) -> list[_Row]:
     rows: list[_Row] = []
     run: list[tuple[str, Ref]] = []
     for at, (channel, value) in enumerate(ask.writes):
         special = WRITES_IDX_MAP.get(channel)
         if special is not None:
-            rows.append(_row(special, [(channel, encoder.inline(value))]))
+            rows.append(_row(ask, cipher, special, [(channel, encoder.inline(value))]))
         elif at not in stored:
             run.append((channel, encoder.encode(channel, value)[0]))
             continue
         if run:
-            rows.append(_row(at - len(run), run))
+            rows.append(_row(ask, cipher, at - len(run), run))
             run = []
     if run:
-        rows.append(_row(len(ask.writes) - len(run), run))
+        rows.append(_row(ask, cipher, len(ask.writes) - len(run), run))
     return list({row[0]: row for row in rows}.values())
 
 
-def _row(slot: int, writes: Sequence[tuple[str, Ref]]) -> _Row:
+def _row(
+    ask: WritesRequest, cipher: Cipher | None, slot: int, writes: Sequence[tuple[str, Ref]]
+) -> _Row:
     spans = spans_of(ref for _, ref in writes)
     numbers = {log: at for at, (log, _, _) in enumerate(spans)}
     content: list[Item] = [[channel, dump(ref, numbers)] for channel, ref in writes]  # type: ignore[misc]
+    ids = pack_id(ask.checkpoint_id) or b"", pack_id(ask.task_id) or b""
+    bound = place("write", ask.stream[2], *ids, slot)
     named = array([n for span in spans for n in span])
-    return slot, len(writes), named, wrap(pack_items(content))
+    return slot, len(writes), named, wrap(pack_items(content), cipher, bound)
 
 
 def _writes_key(ask: WritesRequest) -> dict[str, Any]:
@@ -138,12 +147,16 @@ def _writes_key(ask: WritesRequest) -> dict[str, Any]:
 
 
 def _writes_params(
-    core: Core, ask: WritesRequest, encoder: Encoder, rows: Sequence[_Row]
+    core: Core,
+    ask: WritesRequest,
+    encoder: Encoder,
+    rows: Sequence[_Row],
+    cipher: Cipher | None,
 ) -> dict[str, Any]:
     return {
         **gate(core, ask.stream, ask.claim),
         **_writes_key(ask),
-        **content_of(encoder.staged),
+        **content_of(encoder.staged, cipher),
         "path": checked_text("task_path", ask.task_path),
         "at": array([slot for slot, _, _, _ in rows]),
         "counts": array([n for _, n, _, _ in rows]),

@@ -7,6 +7,7 @@ import time
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from plumbgraph.postgres.statement import SqlPlan
 from plumbgraph.state import status, waiting
 from plumbgraph.state.core import CheckpointKey, Core
 from plumbgraph.state.status import RunStatus, ThreadInfo
@@ -21,12 +22,12 @@ class ThreadFace:
     def threads(self, limit: int = 100) -> list[ThreadInfo]:
         """The threads that were last active, newest first."""
         tenant = self._core.tenant_of({})
-        return self._core.db.run(status.threads(tenant, limit, self.serde))
+        return self._core.db.run(status.threads(self._core, tenant, limit, self.serde))
 
     async def athreads(self, limit: int = 100) -> list[ThreadInfo]:
         """The threads that were last active, newest first."""
         tenant = self._core.tenant_of({})
-        return await self._core.db.arun(status.threads(tenant, limit, self.serde))
+        return await self._core.db.arun(status.threads(self._core, tenant, limit, self.serde))
 
     def run_status(self, thread_id: str) -> RunStatus:
         """What a thread is doing, from its checkpoints, pending writes and claim.
@@ -34,14 +35,15 @@ class ThreadFace:
         Raises:
             ThreadNotFound: There is no such thread.
         """
-        return self._core.db.run(status.run_status(*self._thread(thread_id), self.serde))
+        return self._core.db.run(self._status(thread_id))
 
     async def arun_status(self, thread_id: str) -> RunStatus:
         """What a thread is doing; see `run_status`."""
-        return await self._core.db.arun(status.run_status(*self._thread(thread_id), self.serde))
+        return await self._core.db.arun(self._status(thread_id))
 
-    def _thread(self, thread_id: str) -> tuple[str, str]:
-        return self._core.stream_of({"configurable": {"thread_id": thread_id}})[:2]
+    def _status(self, thread_id: str) -> SqlPlan[RunStatus]:
+        tenant, thread, _ = self._core.stream_of({"configurable": {"thread_id": thread_id}})
+        return status.run_status(self._core, tenant, thread, self.serde)
 
     def wait_committed(
         self, thread_id: str, checkpoint_ns: str, checkpoint_id: str, *, timeout_s: float = 30.0

@@ -40,12 +40,15 @@ DELETE FROM {schema}.element e USING u WHERE e.log = u.log AND NOT EXISTS (
 
 _COPY = """
 WITH old AS (
-    SELECT id FROM {schema}.thread
+    SELECT id, secret FROM {schema}.thread
     WHERE tenant = %(tenant)s AND thread_id = %(source)s AND deleted_at IS NULL
 ), target AS (
-    INSERT INTO {schema}.thread (tenant, thread_id) SELECT %(tenant)s, %(target)s FROM old
+    -- A copy shares the data key, because it shares the elements that are sealed with it.
+    INSERT INTO {schema}.thread (tenant, thread_id, secret)
+    SELECT %(tenant)s, %(target)s, secret FROM old
     ON CONFLICT (tenant, thread_id) DO UPDATE SET generation = thread.generation + 1
-    WHERE thread.deleted_at IS NULL RETURNING id
+    WHERE thread.deleted_at IS NULL AND thread.secret IS NOT DISTINCT FROM excluded.secret
+    RETURNING id
 ), streams AS (
     INSERT INTO {schema}.stream (thread, ns, head)
     SELECT target.id, s.ns, s.head FROM old JOIN {schema}.stream s ON s.thread = old.id, target
@@ -95,9 +98,9 @@ def copy(tenant: str, source: str, target: str) -> SqlPlan[bool]:
     return bool(replies[1])
 
 
-def run_tag(run_id: str) -> int:
+def run_tag(run_id: str, secret: bytes) -> int:
     """The stored hash of a run's id."""
-    found = tag("run_id", run_id)
+    found = tag("run_id", run_id, secret)
     assert found is not None
     return found
 
@@ -148,11 +151,11 @@ def clear(tenant: str, threads: Sequence[str]) -> SqlPlan[None]:
         yield Statement(LOCK, params), Statement(CLEAR, params)
 
 
-def delete_runs(tenant: str, run_ids: Sequence[str]) -> SqlPlan[list[str]]:
+def delete_runs(tenant: str, run_ids: Sequence[str], secret: bytes) -> SqlPlan[list[str]]:
     """Remove the checkpoints that these runs made; returns the threads they were in."""
     if not run_ids:
         return []
-    runs = array(sorted(run_tag(run_id) for run_id in run_ids))
+    runs = array(sorted(run_tag(run_id, secret) for run_id in run_ids))
     found = (yield (Statement(_RUN_THREADS, {"tenant": tenant, "runs": runs}),))[0]
     threads = sorted(row[0] for row in found)
     if threads:

@@ -8,7 +8,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from plumbgraph.errors import SettingsError, ThreadNotFound
 from plumbgraph.postgres.statement import SqlPlan
-from plumbgraph.state import retention, upkeep
+from plumbgraph.state import crypt, retention, upkeep
 from plumbgraph.state.core import Core
 from plumbgraph.state.retention import LATEST, Retention, Swept
 from plumbgraph.state.size import StateSize, size
@@ -43,7 +43,7 @@ class UpkeepFace:
 
     def _delete_runs(self, run_ids: Sequence[str]) -> SqlPlan[None]:
         tenant = self._core.tenant_of({})
-        for thread in (yield from upkeep.delete_runs(tenant, run_ids)):
+        for thread in (yield from upkeep.delete_runs(tenant, run_ids, self._core.tag_key)):
             self._core.forget(tenant, thread)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -129,6 +129,23 @@ class UpkeepFace:
         for thread in (*done.threads_removed, *done.threads_thinned):
             core.forget(tenant, thread)
         return done
+
+    def rotate_keys(self) -> int:
+        """Wrap all threads' keys under the current one; then old keys may be forgotten.
+
+        Returns:
+            How many threads had another.
+        """
+        return self._core.db.run(self._rotate())
+
+    async def arotate_keys(self) -> int:
+        """Wrap all threads' keys under the current one; see `rotate_keys`."""
+        return await self._core.db.arun(self._rotate())
+
+    def _rotate(self) -> SqlPlan[int]:
+        if self._core.vault is None:
+            raise SettingsError("This saver does not encrypt.", hint="Pass encryption=….")
+        return crypt.rotate(self._core.vault, self._core.tenant_of({}))
 
     def size(self, limit: int = 20) -> StateSize:
         """What the tables take on disk, and the largest threads."""

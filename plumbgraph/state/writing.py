@@ -22,7 +22,7 @@ from plumbgraph.state.codec import Encoder, dump_item
 from plumbgraph.state.context import Claim, Reading, StreamKey
 from plumbgraph.state.core import Core
 from plumbgraph.state.events import ThreadForked, WriterRefused
-from plumbgraph.state.frames import pack_items, wrap
+from plumbgraph.state.frames import Cipher, pack_items, place, wrap
 from plumbgraph.state.gate import (
     ATTEMPTS,
     Verdict,
@@ -67,12 +67,13 @@ def put(core: Core, ask: PutRequest) -> SqlPlan[str]:
         ClaimLost: The claim this call was made under has run out or passed on.
         ThreadBusy: Another process has claimed the thread.
     """
+    cipher = yield from core.writing_cipher(*ask.stream[:2])
     for _ in range(ATTEMPTS):
         parent = yield from _parent(core, ask)
         encoder = _encoder(core, ask.serde, ask.stream, parent, ask.parent)
         staged = encoder.staged
         try:
-            now, params = _put_params(core, ask, encoder, parent)
+            now, params = _put_params(core, ask, encoder, parent, cipher)
             reply = (yield (Statement(PUT, params),))[0][0]
         except errors.UniqueViolation:
             # Two processes share a log, as after a fork of this one: open new ones.
@@ -121,7 +122,7 @@ def _encoder(
             shelves[channel].add(shelf)
         else:
             shelves[channel] = shelf
-    return Encoder(serde, core.book, core.bytes, stream, seal=True, shelves=shelves)
+    return Encoder(serde, core.book, core.cached, stream, seal=True, shelves=shelves)
 
 
 def _channels(ask: PutRequest, encoder: Encoder, parent: Channels | None) -> Channels:
@@ -148,7 +149,11 @@ def _channels(ask: PutRequest, encoder: Encoder, parent: Channels | None) -> Cha
 
 
 def _put_params(
-    core: Core, ask: PutRequest, encoder: Encoder, parent: Channels | None
+    core: Core,
+    ask: PutRequest,
+    encoder: Encoder,
+    parent: Channels | None,
+    cipher: Cipher | None,
 ) -> tuple[Channels, dict[str, Any]]:
     now = _channels(ask, encoder, parent)
     skeleton = {k: v for k, v in ask.checkpoint.items() if k not in ("channel_values", "id")}
@@ -159,6 +164,7 @@ def _put_params(
         dump_item(ask.serde, dict(ask.metadata)),
         {channel: dump(ref, numbers) for channel, (_, ref) in now.refs.items() if ref is not None},
     ]
+    key = pack_id(ask.checkpoint["id"]) or b""
     step, run = ask.metadata.get("step"), ask.metadata.get("run_id")
     fork = (
         core.on_stale == "fork"
@@ -167,25 +173,25 @@ def _put_params(
     )
     return now, {
         **gate(core, ask.stream, ask.claim),
-        **content_of(encoder.staged),
+        **content_of(encoder.staged, cipher),
         "drop_logs": array([log for log, _ in encoder.staged.drops]),
         "drop_slots": array([slot for _, slot in encoder.staged.drops]),
-        "id": pack_id(ask.checkpoint["id"]),
+        "id": key,
         "parent": pack_id(ask.parent),
         "fork": fork,
         "mint": ask.reading.mint if ask.reading is not None else secrets.token_bytes(8),
         "accepted": spelled(ask.accepted),
-        "run": None if run is None else spelled(tag("run_id", run)),
+        "run": None if run is None else spelled(tag("run_id", run, core.tag_key)),
         "step": str(step) if isinstance(step, int) else None,
-        "tags": array(tags_of(ask.metadata)),
+        "tags": array(tags_of(ask.metadata, core.tag_key)),
         "spans": array([n for span in spans for n in span]),
-        "body": wrap(pack_items(content)),
+        "body": wrap(pack_items(content), cipher, place("checkpoint", ask.stream[2], key)),
     }
 
 
-def tags_of(metadata: Mapping[str, Any]) -> list[int]:
+def tags_of(metadata: Mapping[str, Any], secret: bytes) -> list[int]:
     """Hashes of the metadata items a filter may ask for."""
-    found = (tag(key, value) for key, value in metadata.items() if key not in _UNTAGGED)
+    found = (tag(key, value, secret) for key, value in metadata.items() if key not in _UNTAGGED)
     return sorted({each for each in found if each is not None})
 
 
