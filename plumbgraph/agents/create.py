@@ -2,235 +2,149 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeAlias, get_type_hints
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.tools import tool as as_tool
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
-from langgraph.prebuilt import ToolNode
 from langgraph.store.base import BaseStore
-from typing_extensions import TypedDict
 
+from plumbgraph.agents import parts as part
 from plumbgraph.agents.allow import types_in_state
+from plumbgraph.agents.gate import permitted_tools
 from plumbgraph.agents.guard import GuardNode
-from plumbgraph.agents.model import AgentState, ChooseModel, ModelNode, Section, last_reply
-from plumbgraph.agents.models import resolve_model
-from plumbgraph.agents.node import State
-from plumbgraph.errors import SettingsError
+from plumbgraph.agents.model import AgentState, Section
+from plumbgraph.agents.parts import AnyModel, AnyPolicy, AnySkills
+from plumbgraph.agents.served import informed, served
+from plumbgraph.agents.stages import AnyGraph, Stages, Step
 from plumbgraph.tracing.guard import Guard
 
 if TYPE_CHECKING:
+    from plumbgraph.effects import Journal
     from plumbgraph.workspace import Workspace
 
 AnyTool: TypeAlias = BaseTool | Callable[..., Any]
-Step: TypeAlias = Runnable[Any, Any]
-AnyGraph: TypeAlias = StateGraph[Any, Any, Any, Any]
 Agent: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
+
+_TURNS = 125
 
 
 def build_agent(
-    model: BaseChatModel | ChooseModel | str,
+    model: AnyModel,
     tools: Sequence[AnyTool] = (),
     *,
     system: Section | Sequence[Section] = (),
+    skills: AnySkills | None = None,
+    effects: Journal | None = None,
+    workspace: Workspace | None = None,
+    policy: AnyPolicy | None = None,
+    guard: Guard | None = None,
     before: Sequence[Step] = (),
     each_turn: Sequence[Step] = (),
     after: Sequence[Step] = (),
-    guard: Guard | None = None,
-    workspace: Workspace | None = None,
     tool_node: Step | None = None,
     state_schema: type | None = None,
     context_schema: type | None = None,
 ) -> AnyGraph:
     """The agent's graph, not yet compiled: what `langgraph.json` and further wiring want.
 
-    The order is `before` once, then for each turn `each_turn`, the model and its tools, and when
-    the model asks for no more tools `after` once.
+    The order is `before` once, then for each turn guard, `each_turn`, skills and route, the model
+    and its tools, and when the model asks for no more tools `after` once. A part that is left
+    out adds nothing.
 
     Args:
-        model: A chat model, `provider:name`, or a function `(state, runtime)` that gives a model.
+        model: A chat model, `provider:name`, a function `(state, runtime)` that gives a model, or
+            a `CostRouter` (or `RouterNode`) that chooses one for each call.
         tools: Tools or plain functions with docstrings.
         system: The system prompt: a text, a function of state and runtime, or several in order.
+        skills: A `SkillLibrary`, a folder of skills or several, or a `SkillNode` with rules.
+        effects: The journal of tools marked with `@effect` and of a router's calls.
+        workspace: Its files belong to the thread like its messages; see `WorkspaceNode`. Tools
+            find it by `Workspace.current()`, and `file_tools()` does so by itself.
+        policy: Rules of this agent about tools, addresses and models; the managed ones always
+            apply. See `GateNode`.
+        guard: Stops loops and overspending at the beginning of each turn; see `GuardNode`.
         before: Nodes that run once, before the first turn. A node with a method `way(state)`
             that says `stop` instead of `go` ends the run there.
         each_turn: Nodes that run before every call of the model.
         after: Nodes that run once, after the last turn.
-        guard: Stops loops and overspending, right before the model; see `GuardNode`.
-        workspace: Its files belong to the thread like its messages; see `WorkspaceNode`. Tools
-            find it by `Workspace.current()`, and `file_tools()` does so by itself.
-        tool_node: Runs the tools; None means LangGraph's `ToolNode`.
+        tool_node: Runs the tools; None means LangGraph's `ToolNode`, or `EffectToolNode` where a
+            tool is marked.
         state_schema: Further channels of the state, as a TypedDict.
         context_schema: The run's context, as LangGraph takes it.
 
     Raises:
-        SettingsError: Two nodes have the same name, or two schemas disagree about a channel.
+        SettingsError: Two nodes have the same name, two schemas disagree about a channel, or a
+            tool is marked as an effect and there is no journal.
+        PolicyDenied: The policy refuses the model.
         MissingExtra: `model` is a name and what loads it is not installed.
     """
-    usable = [each if isinstance(each, BaseTool) else as_tool(each) for each in tools]
-    asks = ModelNode(
-        resolve_model(model) if isinstance(model, str) else model,
+    rules = part.policy_of(policy)
+    usable = permitted_tools(rules, _as_tools(tools))
+    route = part.router_node(model, effects, rules)
+    skilled = part.skill_node(skills, rules)
+    asks = part.model_node(
+        model,
         usable,
-        system=_sections(system, workspace),
+        system=part.sections(system, workspace),
+        route=route,
+        skilled=skilled,
+        policy=rules,
     )
-    runs_tools = _in_workspace(tool_node or ToolNode(usable), workspace) if usable else None
-    guards = [GuardNode(guard)] if guard else []
-    stages = _Stages(before, [*each_turn, *guards, asks], runs_tools, after)
-    schema = merged_schema([AgentState, state_schema, *map(_schema_of, stages.all)])
+    runs_tools = part.tool_step(
+        usable, tool_node, skilled=skilled, journal=effects, workspace=workspace, policy=rules
+    )
+    turn = [GuardNode(guard) if guard else None, *each_turn, skilled, route, asks]
+    repairs = part.repair_nodes(usable, effects)
+    stages = Stages([*repairs, *before], [each for each in turn if each], runs_tools, after)
+    schema = stages.schema(AgentState, state_schema)
     graph: AnyGraph = StateGraph(schema, context_schema=context_schema)
     return stages.wired(graph)
 
 
 def create_agent(
-    model: BaseChatModel | ChooseModel | str,
+    model: AnyModel,
     tools: Sequence[AnyTool] = (),
     *,
     name: str = "agent",
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     store: BaseStore | None = None,
-    max_steps: int = 250,
+    max_steps: int | None = None,
     **parts: Any,
 ) -> Agent:
     """The agent, compiled: invoke it, stream it, draw it.
+
+    A PlumbSaver serves the other parts too: it is told of the types that stand in the state's
+    schema, effects and a router's calls are recorded beside its checkpoints, and loaded skills
+    are kept there.
 
     Args:
         model: See `build_agent`.
         tools: See `build_agent`.
         name: The graph's name in traces.
-        checkpointer: Keeps the threads; without one the agent forgets each run. A PlumbSaver
-            is told of the types that stand in the state's schema.
+        checkpointer: Keeps the threads; without one the agent forgets each run.
         store: Keeps the long-term memory that nodes and tools see.
         max_steps: Super-steps after which a run stops with GraphRecursionError; its thread
-            keeps everything up to there. LangGraph's own default is ten thousand.
+            keeps everything up to there. By default enough for 125 turns; LangGraph's own
+            default is ten thousand steps.
         parts: All other keywords of `build_agent`.
     """
-    graph = build_agent(model, tools, **parts)
-    agent = graph.compile(checkpointer=_informed(checkpointer, graph), store=store, name=name)
-    return agent.with_config(recursion_limit=max_steps)
+    usable = _as_tools(tools)
+    told = served(model, usable, checkpointer, parts)
+    graph = build_agent(model, usable, **told)
+    if own := types_in_state(graph):
+        allowed = informed(checkpointer, own)
+        if allowed is not checkpointer:
+            checkpointer = allowed
+            told = served(model, usable, checkpointer, parts)
+            graph = build_agent(model, usable, **told)
+    agent = graph.compile(checkpointer=checkpointer, store=store, name=name)
+    steps = max_steps or _TURNS * max(2, len(graph.nodes))
+    return agent.with_config(recursion_limit=steps)
 
 
-def merged_schema(schemas: Iterable[type | None]) -> type:
-    """One TypedDict with the channels of all.
-
-    Raises:
-        SettingsError: Two schemas give one channel different types or reducers.
-    """
-    channels: dict[str, Any] = {}
-    for schema in schemas:
-        for key, hint in (get_type_hints(schema, include_extras=True) if schema else {}).items():
-            if channels.setdefault(key, hint) != hint:
-                raise SettingsError(
-                    f"The channel {key!r} is {channels[key]!r} in one schema and {hint!r} "
-                    f"in {schema!r}.",
-                    hint="Rename one of them.",
-                )
-    make: Any = TypedDict  # its call form wants literals from a type checker
-    merged: type = make("AgentState", channels)
-    return merged
-
-
-@dataclass(frozen=True, slots=True)
-class _Stages:
-    """The agent's nodes in the order they run; the last of `turn` asks the model."""
-
-    before: Sequence[Step]
-    turn: Sequence[Step]
-    tools: Step | None
-    after: Sequence[Step]
-
-    @property
-    def all(self) -> list[Step]:
-        return [*self.before, *self.turn, *([self.tools] if self.tools else []), *self.after]
-
-    def wired(self, graph: AnyGraph) -> AnyGraph:
-        for step in self.all:
-            if step.get_name() in graph.nodes:
-                raise SettingsError(
-                    f"Two nodes are named {step.get_name()!r}.",
-                    hint="Give one of them another name=….",
-                )
-            graph.add_node(step.get_name(), step)
-        self._forth(graph)
-        self._back(graph)
-        return graph
-
-    @property
-    def _done(self) -> list[str]:
-        return [*_names(self.after), END]
-
-    def _forth(self, graph: AnyGraph) -> None:
-        """From the start to the model. A node with a `way` may end the run."""
-        first = [*self.before, *self.turn]
-        graph.add_edge(START, first[0].get_name())
-        for step, following in pairwise(first):
-            name, onward = step.get_name(), following.get_name()
-            if way := getattr(step, "way", None):
-                graph.add_conditional_edges(name, way, {"go": onward, "stop": self._done[0]})
-            else:
-                graph.add_edge(name, onward)
-
-    def _back(self, graph: AnyGraph) -> None:
-        """From the model round through the tools, or to the end."""
-        again = self.turn[0].get_name()
-        ways: dict[Hashable, str] = {"done": self._done[0], "again": again}
-        if self.tools:
-            ways["tools"] = self.tools.get_name()
-            graph.add_edge(self.tools.get_name(), again)
-        graph.add_conditional_edges(self.turn[-1].get_name(), next_step, ways)
-        for first, second in pairwise(self._done):
-            graph.add_edge(first, second)
-
-
-def next_step(state: State) -> str:
-    """Where the model's reply leads: to the `tools`, to `again` ask, or `done`."""
-    reply = last_reply(state["messages"])
-    if reply is None:
-        return "done"
-    if reply.tool_calls:
-        return "tools"
-    return "again" if reply.invalid_tool_calls else "done"
-
-
-def _informed(
-    saver: BaseCheckpointSaver[Any] | None, graph: AnyGraph
-) -> BaseCheckpointSaver[Any] | None:
-    if saver is None:
-        return None
-    from plumbgraph.state import PlumbSaver  # noqa: PLC0415 - only where there is a saver
-
-    if isinstance(saver, PlumbSaver) and (own := types_in_state(graph)):
-        return saver.with_allowlist({(each.__module__, each.__name__) for each in own})
-    return saver
-
-
-def _sections(
-    system: Section | Sequence[Section], workspace: Workspace | None
-) -> Sequence[Section]:
-    told = [system] if isinstance(system, str) or callable(system) else system
-    if workspace is None:
-        return told
-    from plumbgraph.agents.workspace import workspace_notice  # noqa: PLC0415 - only with one
-
-    return [*told, lambda state, _: workspace_notice(state)]
-
-
-def _in_workspace(tools: Step, workspace: Workspace | None) -> Step:
-    if workspace is None:
-        return tools
-    from plumbgraph.agents.workspace import WorkspaceNode  # noqa: PLC0415 - only with one
-
-    return WorkspaceNode(tools, workspace=workspace)
-
-
-def _names(steps: Sequence[Step]) -> list[str]:
-    return [step.get_name() for step in steps]
-
-
-def _schema_of(step: Step) -> type | None:
-    return getattr(step, "state_schema", None)
+def _as_tools(tools: Sequence[AnyTool]) -> list[BaseTool]:
+    return [each if isinstance(each, BaseTool) else as_tool(each) for each in tools]
