@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from plumbgraph.errors import WorkspaceQuota, WorkspaceUnsafe
+from plumbgraph.workspace.exclude import BY_RULE
 from plumbgraph.workspace.names import collisions
 from plumbgraph.workspace.ops import BlobPlan
 from plumbgraph.workspace.reader import EMPTY, Trees, root_of
@@ -19,7 +20,8 @@ class Changes:
     Attributes:
         doomed: Entries that go away or are overwritten, by path.
         emptied: Folders to remove once empty, the deepest first.
-        blocked: Folders that must go although something unkept is in them.
+        blocked: What must go although it cannot be kept: pipes, links to the outside, folders
+            with such things in them.
         folders: Folders to make, parents first.
         files: Files to write.
         links: Links to make, after everything else.
@@ -90,7 +92,9 @@ def _one(
         _gone(changes, _join(path, name), there[name], dirs.get(name))
     for name, entry in tree.items():
         where, was = _join(path, name), there.get(name)
-        if name in left:
+        if name in left and left[name][0] not in BY_RULE:
+            changes.blocked.append(where)
+        elif name in left:
             raise WorkspaceUnsafe(
                 f"{where!r} is in the manifest, but here it is left out ({left[name][0]}).",
                 hint="Move it away, or restore with the rules the snapshot was taken with.",

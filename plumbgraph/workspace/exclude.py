@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 import pathspec
 
-NEVER = (".git",)
-"""Names that are never read, written or removed, whatever the rules say."""
+from plumbgraph.workspace.names import NEVER
 
 SECRETS = (
     ".env",
@@ -75,10 +74,13 @@ class Excludes:
             path: Relative, with `/`; its parents are kept ones.
             folder: Whether it is a folder.
         """
-        if path.rpartition("/")[2] in NEVER:
+        if path.rpartition("/")[2].casefold() in NEVER:
             return "version control"
         found = self._spec.check_file(f"{path}/" if folder else path)
         return self._reasons[found.index][1] if found.include and found.index is not None else None
 
+
+BY_RULE = frozenset({"secret", "cache", "excluded", "version control"})
+"""Reasons that rules give; whatever else is left out is of a kind that cannot be kept."""
 
 _DEFAULTS = ((SECRETS, "secret"), (CACHES, "cache"))

@@ -89,6 +89,8 @@ def read_steady(parent: int, name: str, path: str, block: int) -> Iterator[bytes
             while len(piece) < block and (more := os.read(handle, block - len(piece))):
                 piece += more
             size += len(piece)
+            if size > before.st_size:
+                raise WorkspaceChanging(f"{path!r} grew while it was read.", path=path)
             yield piece
         if size != before.st_size or key_of(os.fstat(handle)) != key_of(before):
             raise WorkspaceChanging(f"{path!r} changed while it was read.", path=path)

@@ -15,6 +15,9 @@ from plumbgraph.errors import WorkspaceUnsafe
 
 _LONGEST_NAME = 255
 _LONGEST_TARGET = 4095
+NEVER = (".git",)
+"""Names that are never read, written or removed, whatever the rules or a manifest say."""
+
 MODES = 0o777
 """The permission bits that are kept: setuid, setgid and the sticky bit are not."""
 
@@ -23,11 +26,12 @@ def checked_name(name: object, where: str) -> str:
     """`name`, when it names one entry of one folder.
 
     Raises:
-        WorkspaceUnsafe: It is empty, `.`, `..`, too long, or holds a slash or NUL.
+        WorkspaceUnsafe: It is empty, `.`, `..`, `.git`, too long, or holds a slash or NUL.
     """
     if (
         not isinstance(name, str)
         or name in {"", ".", ".."}
+        or name.casefold() in NEVER
         or "/" in name
         or "\0" in name
         or len(_encoded(name, where)) > _LONGEST_NAME

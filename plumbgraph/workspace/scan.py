@@ -11,7 +11,7 @@ from plumbgraph.clock import Clock
 from plumbgraph.content.digest import digest_of
 from plumbgraph.errors import WorkspaceChanging, WorkspaceQuota, WorkspaceUnsafe
 from plumbgraph.workspace import files
-from plumbgraph.workspace.exclude import Excludes
+from plumbgraph.workspace.exclude import BY_RULE, Excludes
 from plumbgraph.workspace.names import MODES, collisions, escapes
 from plumbgraph.workspace.ops import BlobPlan, Missing, Put
 from plumbgraph.workspace.tree import encode_blocks, encode_tree, totals
@@ -292,7 +292,7 @@ def _as_it_was(handle: int, known: Seen, path: str) -> bool:
 
 def _still_left(entry: os.DirEntry[str], left: Mapping[str, tuple[str, bool]]) -> bool:
     reason, folder = left.get(entry.name, ("", False))
-    return reason in _BY_NAME and folder == _is_folder(entry)
+    return reason in BY_RULE and folder == _is_folder(entry)
 
 
 def _sorted_out(handle: int, known: Seen | None, seen: Seen, path: str) -> list[str]:
@@ -326,9 +326,6 @@ def _kept(entry: os.DirEntry[str], known: Seen, seen: Seen) -> bool:
 
 def _plain(tree: Mapping[str, Entry]) -> dict[str, Entry]:
     return {name: entry for name, entry in tree.items() if not isinstance(entry, Dir)}
-
-
-_BY_NAME = frozenset({"secret", "cache", "excluded", "version control"})
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
