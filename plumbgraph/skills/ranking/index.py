@@ -19,6 +19,8 @@ from plumbgraph.skills.ranking.analysis import FIELDS, Document
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 _KEPT = 500
+BACKGROUND = 50
+"""Skills imagined beside the library's own, so that rarity means something in a small one."""
 _PAIRED_WORDS = 4_000
 
 
@@ -153,5 +155,7 @@ def _document_frequencies(documents: Sequence[Document], terms: int) -> Ints:
 
 
 def _idf(frequency: Any, count: int) -> NDArray[np.float64]:
-    idf: NDArray[np.float64] = np.log1p((count - frequency + 0.5) / (frequency + 0.5))
+    """How rare a term is, as if `BACKGROUND` skills without it stood beside the library's own."""
+    absent = count - frequency + BACKGROUND
+    idf: NDArray[np.float64] = np.log1p((absent + 0.5) / (frequency + 0.5))
     return idf

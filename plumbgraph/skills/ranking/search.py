@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from plumbgraph.skills.ranking.analysis import Vocabulary
-from plumbgraph.skills.ranking.index import Floats, Index, Ints
+from plumbgraph.skills.ranking.index import BACKGROUND, Floats, Index, Ints
 from plumbgraph.skills.ranking.synonyms import synonyms
 from plumbgraph.skills.ranking.words import terms_of
 from plumbgraph.skills.values import SkillRecord
@@ -132,7 +132,7 @@ def named_first(result: SearchResult, record: SkillRecord, k: int) -> SearchResu
 
 def _confidence(raw: Floats, count: int) -> Floats:
     """Raw sums on a scale that does not grow with the library, 0 to 1."""
-    scaled = raw / math.log(2 + count)
+    scaled = raw / math.log(2 + count + BACKGROUND)
     confidence: Floats = scaled / (scaled + np.float32(_HALF))
     return confidence
 

@@ -70,14 +70,13 @@ def main(facts_file: str, kill_at: int) -> None:
         graph, model = build(facts, saver)
         begun = saver.get_tuple(config) is not None
         given = None if begun else {"messages": [HumanMessage("go", id="turn-1")]}
-        steps = 0
-        for _ in graph.stream(given, config, stream_mode="updates", durability="sync"):
+        stream = graph.stream(given, config, stream_mode="updates", durability="sync")
+        for steps, _ in enumerate(stream, 1):
             with Path(facts["prompts"]).open("a") as file:
                 for made in model.calls:
                     said = sum(message.type == "ai" for message in made.messages)
                     file.write(json.dumps([said, str(made.messages[0].text)]) + "\n")
             model._stage.calls.clear()
-            steps += 1
             if steps == kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
         final = graph.get_state(config).values

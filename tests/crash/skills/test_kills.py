@@ -17,7 +17,7 @@ NAMES = ("alpha", "beta", "gamma", "delta")
 
 
 @pytest.fixture
-def facts(tmp_path: Path, postgres_url: str, schema: str) -> Iterator[dict[str, str]]:
+def facts(tmp_path: Path, postgres_url: str, schema: str) -> dict[str, str]:
     for name in NAMES:
         folder = tmp_path / "skills" / name
         folder.mkdir(parents=True)
@@ -25,7 +25,7 @@ def facts(tmp_path: Path, postgres_url: str, schema: str) -> Iterator[dict[str, 
             f"---\nname: {name}\ndescription: About {name}\n---\nORIGINAL {name} " + "word " * 330
         )
         (folder / "SKILL.md").write_text(text)
-    yield {
+    return {
         "postgres": postgres_url,
         "schema": schema,
         "skills": str(tmp_path / "skills"),

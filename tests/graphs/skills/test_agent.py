@@ -123,7 +123,7 @@ def test_resumed_thread_renders_the_same_bytes_after_edit_and_delete(
     assert "EDITED body" not in texts[2]
     assert "New words" not in texts[3]
     assert "ORIGINAL body" in texts[3]
-    other, node2 = build([])
+    _, node2 = build([])
     state = graph.get_state(CONFIG).values
     assert node2.prompt(state) == node.prompt(state)
     assert texts[3].endswith(node2.prompt(state))

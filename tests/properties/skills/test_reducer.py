@@ -33,7 +33,7 @@ GONE = st.fixed_dictionaries(
     {
         "rev": st.integers(0, 4),
         "used": st.integers(0, 6),
-        "gone": st.just(True),  # noqa: FBT003 - a value
+        "gone": st.just(True),
         "why": st.sampled_from(["asked", "budget"]),
     }
 )
