@@ -170,7 +170,9 @@ class KeepingStore(FactStore):
         Ends after `timeout_s` without a change; by default never.
         """
         check_namespace(namespace)
-        cursor = after or self._run(exchange.feed_end(self.terms, namespace))
+        cursor = after
+        if cursor is None:
+            cursor = self._run(exchange.feed_end(self.terms, namespace))
         quiet_since = SYSTEM.monotonic()
         while True:
             told, cursor = self.changes(namespace, after=cursor)
@@ -187,7 +189,9 @@ class KeepingStore(FactStore):
     ) -> AsyncIterator[Change]:
         """Each change under a prefix as it happens; see `watch`."""
         check_namespace(namespace)
-        cursor = after or await self._arun(exchange.feed_end(self.terms, namespace))
+        cursor = after
+        if cursor is None:
+            cursor = await self._arun(exchange.feed_end(self.terms, namespace))
         quiet_since = SYSTEM.monotonic()
         while True:
             told, cursor = await self.achanges(namespace, after=cursor)
