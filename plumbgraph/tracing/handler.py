@@ -33,6 +33,7 @@ from plumbgraph.tracing.read_callbacks import (
     tool_result_fields,
     usage_fields,
 )
+from plumbgraph.tracing.redact import redact
 
 _active: ContextVar[Trace | None] = ContextVar("plumbgraph_trace", default=None)
 register_configure_hook(_active, inheritable=True)
@@ -157,7 +158,7 @@ class Trace(GraphCallbackHandler):
             RUN.set(RunScope(run.place.get("thread_id"), run.root, self.plumb_sinks))
             name = more.get("name") or (serialized or {}).get("name") or "graph"
             digest = result_digest(inputs) if inputs else None
-            self._write(events.RunStarted(graph=name, input_digest=digest, **run.place))
+            self._write(events.RunStarted(graph=redact(name), input_digest=digest, **run.place))
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
         """A node or run is done."""
