@@ -83,22 +83,22 @@ def build_agent(
         MissingExtra: `model` is a name and what loads it is not installed.
     """
     rules = part.policy_of(policy)
-    usable = permitted_tools(rules, _as_tools(tools))
+    given = _as_tools(tools)
     route = part.router_node(model, effects, rules)
     skilled = part.skill_node(skills, rules)
     asks = part.model_node(
         model,
-        usable,
+        permitted_tools(rules, given),
         system=part.sections(system, workspace),
         route=route,
         skilled=skilled,
         policy=rules,
     )
     runs_tools = part.tool_step(
-        usable, tool_node, skilled=skilled, journal=effects, workspace=workspace, policy=rules
+        given, tool_node, skilled=skilled, journal=effects, workspace=workspace, policy=rules
     )
     turn = [GuardNode(guard) if guard else None, *each_turn, skilled, route, asks]
-    repairs = part.repair_nodes(usable, effects)
+    repairs = part.repair_nodes(given, effects)
     stages = Stages([*repairs, *before], [each for each in turn if each], runs_tools, after)
     schema = stages.schema(AgentState, state_schema)
     graph: AnyGraph = StateGraph(schema, context_schema=context_schema)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plumbgraph.memory import MemoryStore
     from plumbgraph.servers import Endpoints
     from plumbgraph.state import PlumbSaver
+    from plumbgraph.workspace import Workspace
 
 _NAMES = {"postgres": "PostgreSQL", "valkey": "Valkey"}
 
@@ -99,6 +100,20 @@ class Opened:
         from plumbgraph.memory import MemoryStore  # noqa: PLC0415 - only when asked for
 
         return MemoryStore(self.endpoints.redis_url, tenant=self._settings.tenant)
+
+    def workspace(self, folder: str | os.PathLike[str], **options: Any) -> Workspace:
+        """A folder whose content is kept beside the checkpoints, so that both come back together.
+
+        Args:
+            folder: The folder; `{thread_id}` in it gives each thread its own.
+            options: Further keywords of `Workspace`.
+        """
+        from plumbgraph.content.postgres import PostgresBlobs  # noqa: PLC0415 - when asked for
+        from plumbgraph.workspace import Workspace  # noqa: PLC0415 - only when asked for
+
+        database = self.saver._core.db  # noqa: SLF001 - shared within the package
+        blobs = PostgresBlobs(database, tenant=self._settings.tenant)
+        return Workspace(os.fspath(folder), blobs=blobs, **options)
 
     def close(self) -> None:
         """Close the connections and give up the servers; a second time does nothing."""

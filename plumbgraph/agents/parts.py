@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -192,7 +193,9 @@ def _tool_node(
 
 def marked_tools(tools: Sequence[Any]) -> list[str]:
     """The names of the tools marked with `@effect`."""
-    from plumbgraph.effects.decorator import spec_of  # noqa: PLC0415 - quick start
+    if "plumbgraph.effects.decorator" not in sys.modules:
+        return []  # nothing can be marked yet, and importing the journal takes a while
+    from plumbgraph.effects.decorator import spec_of  # noqa: PLC0415 - as above
 
     specs = [spec_of(tool) for tool in tools]
     return [spec.name for spec in specs if spec is not None]

@@ -73,7 +73,8 @@ class Stages:
     def _back(self, graph: AnyGraph) -> None:
         """From the model round through the tools, or to the end."""
         again = self.turn[0].get_name()
-        ways: dict[Hashable, str] = {"done": self._done[0], "again": again}
+        end = self._done[0]
+        ways: dict[Hashable, str] = {"done": end, "again": again, "tools": end}
         if self.tools:
             ways["tools"] = self.tools.get_name()
             graph.add_edge(self.tools.get_name(), again)

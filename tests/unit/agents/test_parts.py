@@ -1,0 +1,362 @@
+"""Each part of an agent alone, plugged in by one argument."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.types import Command
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from plumbgraph import effect
+from plumbgraph.agents import create_agent
+from plumbgraph.agents.routing import RouterNode
+from plumbgraph.content import PostgresBlobs
+from plumbgraph.errors import PolicyDenied, SettingsError
+from plumbgraph.policy import Policy
+from plumbgraph.routing import CostRouter
+from plumbgraph.skills.library import SkillLibrary
+from plumbgraph.state import PlumbSaver
+from plumbgraph.testing import ScriptedChatModel, call
+
+THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
+GIVEN: Any = {"messages": [("user", "go")]}
+MakeRouter = Callable[..., CostRouter]
+colours = pytest.mark.parametrize("colour", ["sync", "async"])
+
+
+class Crash(BaseException):
+    """Ends the run as a kill does: nothing that catches `Exception` sees it."""
+
+
+async def run(agent: Any, value: Any, colour: str, config: Any = THREAD) -> Any:
+    if colour == "async":
+        return await agent.ainvoke(value, config)
+    return await asyncio.to_thread(agent.invoke, value, config)
+
+
+async def made(*args: Any, **parts: Any) -> Any:
+    """An agent, made beside the loop, as its sources and rules are read where it is made."""
+    return await asyncio.to_thread(create_agent, *args, **parts)
+
+
+def answers(done: Any) -> list[str]:
+    return [message.text for message in done["messages"] if isinstance(message, ToolMessage)]
+
+
+def look(where: str) -> str:
+    """Look somewhere."""
+    return f"saw {where}"
+
+
+# --- skills ---
+
+
+@colours
+async def test_skills_by_folder_are_shown_loaded_and_kept_beside_the_checkpoints(
+    colour: str, skills: Path, saver: PlumbSaver
+) -> None:
+    model = ScriptedChatModel([call("load_skill", name="pdf"), "read"])
+    agent = await made(model, system="Be exact.", skills=str(skills), checkpointer=saver)
+    done = await run(agent, GIVEN, colour)
+    first, second = (asked.messages[0].text for asked in model.calls)
+    assert first.startswith("Be exact.")
+    assert "Read PDF files" in first
+    assert "BLUE" not in first
+    assert "BLUE" in second
+    assert "load_skill" in model.calls[0].tool_names
+    digest = done["skills"]["pdf"]["digest"]
+    assert digest in await PostgresBlobs(saver._core.db, space="skills").aget_many([digest])
+
+
+def test_without_skills_there_is_no_trace_of_them(saver: PlumbSaver) -> None:
+    model = ScriptedChatModel(["ok"])
+    agent = create_agent(model, [look], checkpointer=saver)
+    assert set(agent.get_graph().nodes) == {"__start__", "model", "tools", "__end__"}
+    assert "skills" not in agent.invoke(GIVEN, THREAD)
+    assert model.calls[0].tool_names == ["look"]
+
+
+# --- effects ---
+
+
+@colours
+async def test_a_marked_tool_happens_once_through_a_crash(colour: str, saver: PlumbSaver) -> None:
+    paid: list[str] = []
+    crashes = [True]
+
+    @effect(idempotent=True)
+    def pay(what: str) -> str:
+        """Pay for something."""
+        paid.append(what)
+        return f"paid {what}"
+
+    def stumble(why: str) -> str:
+        """Stumble, once."""
+        if crashes:
+            raise Crash(crashes.pop())
+        return why
+
+    def agent() -> Any:
+        both = [call("pay", what="rent"), call("stumble", why="ice")]
+        model = ScriptedChatModel([both[0], both[1], "done"], replay="turn")
+        return create_agent(model, [pay, stumble], checkpointer=saver)
+
+    with pytest.raises(Crash):
+        await run(agent(), GIVEN, colour)
+    done = await run(agent(), None, colour)
+    assert answers(done) == ["paid rent", "ice"]
+    assert paid == ["rent"]
+    repeated = await run(agent(), GIVEN, colour, {"configurable": {"thread_id": "u"}})
+    assert answers(repeated)[0] == "paid rent"
+    assert paid == ["rent", "rent"]
+
+
+def test_a_marked_tool_without_a_journal_is_refused_when_the_agent_is_made() -> None:
+    @effect
+    def pay(what: str) -> str:
+        """Pay."""
+        return what
+
+    with pytest.raises(SettingsError, match="'pay' need a journal"):
+        create_agent(ScriptedChatModel([]), [pay], checkpointer=InMemorySaver())
+
+
+def test_an_open_call_is_answered_when_the_thread_goes_on_with_a_new_message(
+    saver: PlumbSaver,
+) -> None:
+    crashes = [True]
+
+    @effect(idempotent=True)
+    def pay(what: str) -> str:
+        """Pay for something."""
+        if crashes.pop():
+            raise Crash
+        return f"paid {what}"
+
+    def agent(*script: Any) -> Any:
+        return create_agent(ScriptedChatModel(script), [pay], checkpointer=saver)
+
+    with pytest.raises(Crash):
+        agent(call("pay", what="rent")).invoke(GIVEN, THREAD)
+    done = agent("fine").invoke({"messages": [("user", "what happened?")]}, THREAD)
+    assert "unknown" in answers(done)[0]
+    assert done["messages"][-1].text == "fine"
+
+
+class Order(BaseModel):
+    number: int
+
+
+class OrderState(TypedDict):
+    order: Order
+
+
+def test_the_journal_knows_the_types_of_the_state_too(saver: PlumbSaver) -> None:
+    @effect(idempotent=True)
+    def book(number: int) -> Any:
+        """Book an order."""
+        message = ToolMessage("booked", tool_call_id="c", name="book")
+        return Command(update={"order": Order(number=number), "messages": [message]})
+
+    from langchain_core.messages.tool import tool_call
+
+    script: Any = [AIMessage("", tool_calls=[tool_call(name="book", args={"number": 7}, id="c")])]
+    model = ScriptedChatModel([*script, "done"])
+    agent = create_agent(model, [book], state_schema=OrderState, checkpointer=saver)
+    done = agent.invoke({**GIVEN, "order": Order(number=1)}, THREAD)
+    assert done["order"] == Order(number=7)
+    assert agent.get_state(THREAD).values["order"] == Order(number=7)
+
+
+# --- routing ---
+
+
+@colours
+async def test_a_router_is_a_model_whose_every_answer_is_on_the_bill(
+    colour: str, saver: PlumbSaver, router: MakeRouter
+) -> None:
+    model = ScriptedChatModel([call("look", where="north"), "nothing"], model_name="m")
+    agent = await made(
+        await asyncio.to_thread(router, model), [look], system="Be brief.", checkpointer=saver
+    )
+    done = await run(agent, GIVEN, colour)
+    assert done["messages"][-1].text == "nothing"
+    assert done["route"]["model"] == "scripted:m"
+    marks = [m.response_metadata["plumbgraph"] for m in done["messages"] if m.type == "ai"]
+    assert set(done["ledger"]) == {mark["charge_id"] for mark in marks}
+    assert len(done["ledger"]) == 2
+    assert all(mark["replayable"] for mark in marks)
+
+
+def test_a_routers_node_is_taken_as_it_is(router: MakeRouter) -> None:
+    node = RouterNode(router(ScriptedChatModel(["hi"])), name="which")
+    agent = create_agent(node)
+    assert "which" in agent.get_graph().nodes
+    assert agent.invoke(GIVEN)["messages"][-1].text == "hi"
+
+
+def test_a_recorded_answer_is_not_paid_again(saver: PlumbSaver, router: MakeRouter) -> None:
+    crashes = [True]
+
+    def check(state: Any) -> dict[str, Any]:
+        if crashes.pop():
+            raise Crash
+        return {}
+
+    model = ScriptedChatModel([call("look", where="north"), "nothing"], replay="turn")
+    made = router(model)
+    from plumbgraph.agents.effects import journal_for
+
+    def agent() -> Any:
+        return create_agent(
+            made,
+            [look],
+            tool_node=_then(check),
+            checkpointer=saver,
+            effects=journal_for(saver),
+        )
+
+    with pytest.raises(Crash):
+        agent().invoke(GIVEN, THREAD)
+    crashes.append(False)
+    done = agent().invoke(None, THREAD)
+    assert done["messages"][-1].text == "nothing"
+    assert len(model.calls) == 2
+
+
+def _then(check: Callable[[Any], Any]) -> Any:
+    from langchain_core.runnables import RunnableLambda
+
+    def tools(state: Any) -> dict[str, Any]:
+        check(state)
+        made = state["messages"][-1].tool_calls[0]
+        return {"messages": [ToolMessage("saw north", tool_call_id=made["id"])]}
+
+    return RunnableLambda(tools, name="tools")
+
+
+# --- policy ---
+
+
+@colours
+async def test_a_denied_tool_is_neither_shown_nor_run(colour: str) -> None:
+    ran: list[str] = []
+
+    def shell(command: str) -> str:
+        """Run a command."""
+        ran.append(command)
+        return "ran"
+
+    both = [call("shell", command="ls"), call("look", where="north")]
+    model = ScriptedChatModel([both, "done"])
+    agent = await made(model, [shell, look], policy={"version": 1, "tools": {"deny": ["shell"]}})
+    done = await run(agent, GIVEN, colour)
+    assert model.calls[0].tool_names == ["look"]
+    assert ran == []
+    denied, seen = sorted(answers(done), key=lambda text: "saw" in text)
+    assert "'shell' is denied" in denied
+    assert seen == "saw north"
+    assert len({m.tool_call_id for m in done["messages"] if isinstance(m, ToolMessage)}) == 2
+
+
+@colours
+async def test_a_tool_that_needs_a_yes_asks_before_anything_of_the_step_runs(colour: str) -> None:
+    ran: list[str] = []
+
+    def mark(what: str) -> str:
+        """Mark something."""
+        ran.append(what)
+        return f"marked {what}"
+
+    calls = [call("mark", what="a"), call("look", where="north"), call("mark", what="b")]
+    agent = await made(
+        ScriptedChatModel([calls, "done"]),
+        [mark, look],
+        policy={"version": 1, "tools": {"approve": ["mark"]}},
+        checkpointer=InMemorySaver(),
+    )
+    stopped = await run(agent, GIVEN, colour)
+    (asked,) = stopped["__interrupt__"]
+    assert [each["args"] for each in asked.value["calls"]] == [{"what": "a"}, {"what": "b"}]
+    assert ran == []
+    first = asked.value["answer"]["approve"][:1]
+    done = await run(agent, Command(resume={"approve": first}), colour)
+    assert ran == ["a"]
+    assert sum("not approved" in text for text in answers(done)) == 1
+    assert len(answers(done)) == 3
+
+
+def test_an_address_is_judged_by_the_calls_arguments() -> None:
+    def fetch(url: str) -> str:
+        """Fetch a page."""
+        return f"page of {url}"
+
+    rules = {
+        "version": 1,
+        "tools": {"url_arguments": {"fetch": ["url"]}},
+        "web": {"URLBlocklist": ["evil.example"]},
+    }
+    script = [call("fetch", url="https://evil.example/x"), call("fetch", url="https://ok.example")]
+    agent = create_agent(ScriptedChatModel([*script, "done"]), [fetch], policy=rules)
+    bad, good = answers(agent.invoke(GIVEN))
+    assert "blocked" in bad
+    assert good == "page of https://ok.example"
+
+
+def test_a_refused_model_is_refused_when_the_agent_is_made_or_the_model_chosen() -> None:
+    model = ScriptedChatModel(["hi"], model_name="big")
+    rules = {"version": 1, "models": {"deny": ["scripted:big"]}}
+    with pytest.raises(PolicyDenied, match="scripted:big"):
+        create_agent(model, policy=rules)
+    agent = create_agent(lambda state, runtime: model, policy=rules)
+    with pytest.raises(PolicyDenied, match="scripted:big"):
+        agent.invoke(GIVEN)
+    small = ScriptedChatModel(["hi"], model_name="small")
+    assert create_agent(small, policy=rules).invoke(GIVEN)["messages"][-1].text == "hi"
+
+
+def test_a_router_must_know_the_agents_rules_about_models(router: MakeRouter) -> None:
+    rules = {"version": 1, "models": {"deny": ["scripted:big"]}}
+    model = ScriptedChatModel(["hi"])
+    with pytest.raises(SettingsError, match="router does not know"):
+        create_agent(router(model), policy=rules)
+    policy = Policy(rules)
+    agent = create_agent(router(model, policy=policy), policy=policy)
+    assert agent.invoke(GIVEN)["messages"][-1].text == "hi"
+
+
+def test_managed_rules_hold_where_no_policy_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    managed = tmp_path / "managed.json"
+    managed.write_text(json.dumps({"version": 1, "tools": {"deny": ["look"]}}))
+    monkeypatch.setenv("PLUMBGRAPH_POLICY", str(managed))
+    model = ScriptedChatModel([call("look", where="north"), "done"])
+    done = create_agent(model, [look]).invoke(GIVEN)
+    assert "'look' is denied" in answers(done)[0]
+
+
+def test_skill_tools_stay_where_a_policy_names_the_tools_that_are_allowed(
+    skills: Path, tmp_path: Path
+) -> None:
+    from plumbgraph.agents.skills import SkillNode
+    from plumbgraph.content import FolderBlobs
+
+    policy = Policy({"version": 1, "tools": {"allow": ["look"]}})
+    node = SkillNode(
+        SkillLibrary([skills], cache=None),
+        policy=policy,
+        blobs=FolderBlobs(tmp_path / "blobs", space="skills"),
+    )
+    model = ScriptedChatModel([call("load_skill", name="pdf"), "done"])
+    done = create_agent(model, [look], skills=node, policy=policy).invoke(GIVEN)
+    assert "is loaded" in answers(done)[0]
