@@ -18,7 +18,7 @@ from plumbgraph.testing.script import call
 from plumbgraph.testing.scripted import ScriptedChatModel
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
-SCRIPT = [
+SCRIPT: list[Any] = [
     call("secret", x=1),
     call("load_skill", name="keys"),
     call("secret", x=2),
@@ -79,15 +79,11 @@ def test_a_summary_cannot_eat_a_loaded_skill(
         lambda messages: call("load_skill", name="keys") if len(messages) < 4 else "end"
     )
     summary = ScriptedChatModel(["SUMMARY"], on_end="repeat")
-    agent = create_agent(
-        model,
-        [],
-        middleware=[
-            SummarizationMiddleware(summary, trigger=("messages", 6), keep=("messages", 1)),
-            SkillMiddleware(library, blobs=blobs),
-        ],
-        checkpointer=InMemorySaver(),
-    )
+    middleware: list[Any] = [
+        SummarizationMiddleware(summary, trigger=("messages", 6), keep=("messages", 1)),
+        SkillMiddleware(library, blobs=blobs),
+    ]
+    agent = create_agent(model, [], middleware=middleware, checkpointer=InMemorySaver())
     for turn in range(4):
         agent.invoke({"messages": [HumanMessage(f"turn {turn}")]}, CONFIG)
     assert summary.calls
