@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 from typing_extensions import TypedDict, override
@@ -119,6 +121,37 @@ def with_reference(update: Update, left: Reference | None) -> Update:
         *(part if isinstance(part, Command) else Command(update=part) for part in parts),
         Command(update={KEY: left}),
     ]
+
+
+class SaverThreads:
+    """The steps of the workspace that a checkpointer's threads name, pending writes included."""
+
+    def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
+        self._saver = saver
+
+    def steps(self, thread_ids: Sequence[str]) -> dict[str, set[str] | None]:
+        """See `plumbgraph.workspace.Threads`."""
+        return {
+            thread: _named(list(self._saver.list({"configurable": {"thread_id": thread}})))
+            for thread in thread_ids
+        }
+
+    async def asteps(self, thread_ids: Sequence[str]) -> dict[str, set[str] | None]:
+        """See `plumbgraph.workspace.Threads`."""
+        found: dict[str, set[str] | None] = {}
+        for thread in thread_ids:
+            config: RunnableConfig = {"configurable": {"thread_id": thread}}
+            found[thread] = _named([each async for each in self._saver.alist(config)])
+        return found
+
+
+def _named(checkpoints: Sequence[CheckpointTuple]) -> set[str] | None:
+    if not checkpoints:
+        return None
+    values = [each.checkpoint["channel_values"].get(KEY) for each in checkpoints]
+    for each in checkpoints:
+        values += [value for _, channel, value in each.pending_writes or () if channel == KEY]
+    return {head["step"] for value in values for head in heads(value)}
 
 
 def workspace_notice(state: State) -> str | None:

@@ -61,12 +61,13 @@ class FolderBlobs:
             path = self._path(digest)
             if not self._touched(path):
                 codec, body = encode(digest, data, self._seal)
-                _place(path, bytes([codec]) + len(data).to_bytes(8, "big") + body)
+                raw = bytes([codec]) + len(data).to_bytes(8, "big") + body
+                _place(path, raw, self._clock.now())
                 folders.add(path.parent)
         for ref in refs:
             path = self._ref_path(ref)
             if not self._touched(path):
-                _place(path, f"{ref.owner}\n{ref.digest}".encode())
+                _place(path, f"{ref.owner}\n{ref.digest}".encode(), self._clock.now())
                 folders.add(path.parent)
         for folder in folders:
             _flush(folder)
@@ -187,7 +188,7 @@ class FolderBlobs:
         return True
 
 
-def _place(path: Path, raw: bytes) -> None:
+def _place(path: Path, raw: bytes, now: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
     try:
@@ -195,6 +196,7 @@ def _place(path: Path, raw: bytes) -> None:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
+        os.utime(name, (now, now))
         Path(name).rename(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

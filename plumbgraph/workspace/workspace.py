@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,19 +14,24 @@ from typing import Self, TypeVar
 from urllib.parse import quote
 
 from plumbgraph.clock import SYSTEM, Clock
+from plumbgraph.content.collect import Collected
 from plumbgraph.content.store import BlobStore
 from plumbgraph.errors import SettingsError, WorkspaceUnsafe
+from plumbgraph.tracing.emit import emit
 from plumbgraph.workspace import reader, reference
 from plumbgraph.workspace.checkout import Checkout, Restored, Rules
+from plumbgraph.workspace.events import WorkspaceCollected
 from plumbgraph.workspace.exclude import Excludes
 from plumbgraph.workspace.lock import Lock
 from plumbgraph.workspace.ops import BlobPlan, arun, run
 from plumbgraph.workspace.reader import Trees
 from plumbgraph.workspace.reference import Reference
+from plumbgraph.workspace.retention import Shape, Threads, threads_in, unneeded
 from plumbgraph.workspace.values import Change, Entry, File, Manifest, Quota
 
 Result = TypeVar("Result")
 _THREAD = "{thread_id}"
+_EVERY = 1_000_000
 _current: ContextVar[Workspace | None] = ContextVar("plumbgraph_workspace", default=None)
 
 
@@ -253,6 +260,73 @@ class Workspace:
             raise FileNotFoundError(f"No file {path!r} in manifest {root[:16]!r}….")
         return b"".join((yield from reader.content(entry, path)))
 
+    def export(
+        self, digest: str | Manifest | Reference, folder: str | Path, *, read_only: bool = False
+    ) -> Manifest:
+        """A copy of a manifest in another folder, for example to look at it beside the agent.
+
+        Args:
+            digest: What to export.
+            folder: Where to; it must be empty or absent.
+            read_only: Take the write permissions away.
+
+        Raises:
+            SettingsError: The folder holds something.
+        """
+        return self._copy_at(folder, run(self._exported(digest, folder), self.blobs), read_only)
+
+    async def aexport(
+        self, digest: str | Manifest | Reference, folder: str | Path, *, read_only: bool = False
+    ) -> Manifest:
+        """See `export`."""
+        manifest = await arun(self._exported(digest, folder), self.blobs)
+        return await asyncio.to_thread(self._copy_at, folder, manifest, read_only)
+
+    def _exported(
+        self, digest: str | Manifest | Reference, folder: str | Path
+    ) -> BlobPlan[Manifest]:
+        target = Path(folder)
+        if target.exists() and any(target.iterdir()):
+            raise SettingsError(f"The folder {str(folder)!r} is not empty.")
+        copy_of = self._relative(str(folder), _absolute(folder), None)
+        root = yield from _root(digest)
+        return (yield from copy_of.checkout.restore(root, self.own_name)).manifest
+
+    def _copy_at(self, folder: str | Path, manifest: Manifest, read_only: bool) -> Manifest:  # noqa: FBT001 - private
+        copy_of = self._family.pop(str(folder))
+        shutil.rmtree(copy_of._side, ignore_errors=True)  # noqa: SLF001 - a copy of this class
+        if read_only:
+            for path in [*Path(folder).rglob("*"), Path(folder)]:
+                if not path.is_symlink():
+                    path.chmod(path.stat().st_mode & ~0o222)
+        return manifest
+
+    def gc(
+        self, threads: Threads, *, grace_s: float = 86_400.0, idle_s: float | None = None
+    ) -> Collected:
+        """Delete content that no checkpoint of any thread needs; safe beside running agents.
+
+        Args:
+            threads: What checkpoints name (`plumbgraph.agents.threads_of(saver)`).
+            grace_s: Seconds for which whatever was used stays.
+            idle_s: Also delete the files of threads that were idle for so long.
+        """
+        refs = self.blobs.refs(limit=_EVERY)
+        steps = threads.steps(threads_in(refs))
+        gone = unneeded(refs, steps, self._rules.clock.now(), grace_s, idle_s)
+        self.blobs.drop_refs(gone)
+        return _told(self.blobs.collect(Shape(), grace_s=grace_s))
+
+    async def agc(
+        self, threads: Threads, *, grace_s: float = 86_400.0, idle_s: float | None = None
+    ) -> Collected:
+        """See `gc`."""
+        refs = await self.blobs.arefs(limit=_EVERY)
+        steps = await threads.asteps(threads_in(refs))
+        gone = unneeded(refs, steps, self._rules.clock.now(), grace_s, idle_s)
+        await self.blobs.adrop_refs(gone)
+        return _told(await self.blobs.acollect(Shape(), grace_s=grace_s))
+
     @staticmethod
     def reference(manifest: Manifest) -> Reference:
         """What a state's workspace channel holds for a manifest, to set it by hand.
@@ -284,6 +358,11 @@ class Workspace:
             return (yield from plan)
         with self.lock.held(self._wait_s):
             return (yield from plan)
+
+
+def _told(done: Collected) -> Collected:
+    emit(WorkspaceCollected(kept=done.kept, deleted=done.deleted, freed_bytes=done.freed_bytes))
+    return done
 
 
 def _absolute(folder: str | Path) -> Path:

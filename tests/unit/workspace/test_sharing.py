@@ -1,0 +1,222 @@
+"""Keeping, collecting, handing on: what stays and what goes."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph
+
+from plumbgraph.agents.workspace import SaverThreads, WorkspaceNode, WorkspaceState
+from plumbgraph.clock import SYSTEM, HandClock
+from plumbgraph.content import FolderBlobs, PostgresBlobs, Ref
+from plumbgraph.errors import BlobMissing, ClaimLost, SettingsError, ThreadBusy
+from plumbgraph.postgres.pool import Database
+from plumbgraph.workspace import SharedWorkspace, Workspace
+from plumbgraph.workspace.retention import unneeded
+
+
+@pytest.fixture
+def database(postgres_url: str, schema: str) -> Iterator[Database]:
+    with Database(postgres_url, schema=schema) as database:
+        yield database
+
+
+def config(thread: str) -> Any:
+    return {"configurable": {"thread_id": thread}}
+
+
+def agent(workspace: Workspace, saver: Any) -> Any:
+    def node(state: Any) -> None:
+        folder = Workspace.current().folder
+        (folder / f"f{len(list(folder.iterdir()))}").write_text(f"{folder} {os.urandom(4).hex()}")
+
+    graph: Any = StateGraph(WorkspaceState)
+    graph.add_node("node", WorkspaceNode(node, workspace=workspace))
+    graph.add_edge(START, "node")
+    graph.add_edge("node", END)
+    return graph.compile(checkpointer=saver)
+
+
+def test_what_checkpoints_name_is_kept_and_the_rest_goes(
+    tmp_path: Path,
+) -> None:
+    clock = HandClock(SYSTEM.now())
+    blobs = FolderBlobs(tmp_path / "blobs", clock=clock)
+    workspace = Workspace(tmp_path / "{thread_id}", blobs=blobs, clock=clock)
+    saver = InMemorySaver()
+    graph = agent(workspace, saver)
+    kept = [graph.invoke({}, config("kept")) for _ in range(3)][-1]
+    gone = graph.invoke({}, config("gone"))
+    saver.delete_thread("gone")
+    threads = SaverThreads(saver)
+    assert workspace.gc(threads, grace_s=3600).deleted == 0, "all of it was used just now"
+    clock.advance(7200)
+    done = workspace.gc(threads, grace_s=3600)
+    assert done.deleted > 0
+    history = [s.values["workspace"] for s in graph.get_state_history(config("kept"))]
+    for reference in [kept["workspace"], *(r for r in history if r)]:
+        for path, entry in workspace.entries(reference).items():
+            assert entry.size == len(workspace.read(reference, path))
+    with pytest.raises(BlobMissing):
+        Workspace(tmp_path / "x", blobs=blobs).entries(gone["workspace"])
+    clock.advance(30 * 86_400)
+    assert workspace.gc(threads, grace_s=3600, idle_s=14 * 86_400).kept == 0
+
+
+async def test_gc_async(tmp_path: Path) -> None:
+    clock = HandClock(SYSTEM.now())
+    blobs = FolderBlobs(tmp_path / "blobs", clock=clock)
+    workspace = Workspace(tmp_path / "work", blobs=blobs, clock=clock)
+    saver = InMemorySaver()
+    await agent(workspace, saver).ainvoke({}, config("t"))
+    clock.advance(7200)
+    before = await workspace.agc(SaverThreads(saver), grace_s=3600)
+    await saver.adelete_thread("t")
+    after = await workspace.agc(SaverThreads(saver), grace_s=3600)
+    assert before.kept > 0
+    assert after.kept == 0
+
+
+def test_a_running_agent_is_safe_from_gc(tmp_path: Path) -> None:
+    """Between a snapshot and its checkpoint nothing names the step but its reference."""
+    clock = HandClock(SYSTEM.now())
+    blobs = FolderBlobs(tmp_path / "blobs", clock=clock)
+    workspace = Workspace(tmp_path / "work", blobs=blobs, clock=clock)
+    saver = InMemorySaver()
+
+    class Slow(InMemorySaver):
+        def put(self, *args: Any, **kwargs: Any) -> Any:
+            clock.advance(1800)
+            workspace.gc(SaverThreads(saver), grace_s=3600)
+            return saver.put(*args, **kwargs)
+
+        def put_writes(self, *args: Any, **kwargs: Any) -> None:
+            saver.put_writes(*args, **kwargs)
+
+        def get_tuple(self, *args: Any, **kwargs: Any) -> Any:
+            return saver.get_tuple(*args, **kwargs)
+
+    graph = agent(workspace, Slow())
+    for _ in range(5):
+        state = graph.invoke({}, config("t"))
+    Workspace(tmp_path / "copy", blobs=blobs).restore(state["workspace"])
+    assert len(list((tmp_path / "copy").iterdir())) == 5
+
+
+def test_which_references_are_unneeded() -> None:
+    now = 10_000.0
+    refs = [
+        Ref("thread:a", "1" * 64, now - 5000),
+        Ref("thread:a", "2" * 64, now - 5000),
+        Ref("thread:a", "3" * 64, now - 10),
+        Ref("initial:a", "4" * 64, now - 5000),
+        Ref("thread:b", "5" * 64, now - 5000),
+        Ref("initial:b", "6" * 64, now - 5000),
+        Ref("folder:/x", "7" * 64, now - 5000),
+    ]
+    steps = {"a": {"1" * 64}, "b": None}
+    dropped = {ref.digest[0] for ref in unneeded(refs, steps, now, 1000)}
+    assert dropped == {"2", "5", "6"}
+    assert {r.digest[0] for r in unneeded(refs, steps, now, 1000, 4000)} == {"2", "5", "6"}
+    idle = [ref for ref in refs if ref.digest[0] != "3"]
+    assert {r.digest[0] for r in unneeded(idle, steps, now, 1000, 4000)} == set("12456")
+
+
+def test_a_copy_can_be_looked_at(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
+    (folder / "a").write_text("a")
+    manifest = workspace.snapshot()
+    (folder / "a").write_text("b")
+    workspace.export(manifest, tmp_path / "copy", read_only=True)
+    assert (tmp_path / "copy/a").read_text() == "a"
+    assert not stat.S_IMODE((tmp_path / "copy/a").stat().st_mode) & 0o222
+    assert not (tmp_path / ".copy.plumbgraph").exists()
+    with pytest.raises(SettingsError, match="not empty"):
+        workspace.export(manifest, tmp_path / "copy")
+
+
+async def test_a_copy_async(workspace: Workspace, tmp_path: Path) -> None:
+    manifest = await workspace.asnapshot()
+    assert (await workspace.aexport(manifest, tmp_path / "copy")).digest == manifest.digest
+
+
+def test_agents_hand_a_workspace_on(database: Database, tmp_path: Path) -> None:
+    blobs = PostgresBlobs(database)
+    shared = SharedWorkspace(database, "report")
+    one, two = Workspace(tmp_path / "1", blobs=blobs), Workspace(tmp_path / "2", blobs=blobs)
+    assert shared.head() is None
+    with shared.attach(one, owner="writer") as files:
+        assert Workspace.current() is files
+        (files.folder / "draft").write_text("first")
+        with pytest.raises(ThreadBusy, match="writer"), shared.attach(two, owner="reviewer"):
+            pass
+    with shared.attach(two, owner="reviewer") as files:
+        assert (files.folder / "draft").read_text() == "first"
+        (files.folder / "draft").write_text("second")
+    head = shared.head()
+    assert head is not None
+    assert two.read(head, "draft") == b"second"
+
+
+async def test_agents_hand_a_workspace_on_async(database: Database, tmp_path: Path) -> None:
+    blobs = PostgresBlobs(database)
+    shared = SharedWorkspace(database, "report")
+    async with shared.aattach(Workspace(tmp_path / "1", blobs=blobs), owner="a"):
+        pass
+    assert await shared.ahead() is not None
+    async with shared.aattach(Workspace(tmp_path / "2", blobs=blobs), owner="b") as second:
+        assert (await second.astatus()).digest == await shared.ahead()
+
+
+def test_work_that_failed_is_not_handed_on(database: Database, tmp_path: Path) -> None:
+    shared = SharedWorkspace(database, "report")
+    workspace = Workspace(tmp_path / "1", blobs=PostgresBlobs(database))
+    with pytest.raises(ValueError, match="no"), shared.attach(workspace, owner="a"):
+        raise ValueError("no")
+    assert shared.head() is None
+    with shared.attach(workspace, owner="b"):
+        pass
+
+
+def test_whoever_lost_the_claim_saves_nothing(
+    database: Database, tmp_path: Path, postgres_url: str
+) -> None:
+    blobs = PostgresBlobs(database)
+    shared = SharedWorkspace(database, "report")
+    late, quick = Workspace(tmp_path / "1", blobs=blobs), Workspace(tmp_path / "2", blobs=blobs)
+
+    def overtaken() -> None:
+        with shared.attach(late, owner="late", lease_s=0.01) as files:
+            (files.folder / "x").write_text("late")
+            time.sleep(0.05)
+            with shared.attach(quick, owner="quick") as theirs:
+                (theirs.folder / "x").write_text("quick")
+
+    with pytest.raises(ClaimLost):
+        overtaken()
+    head = shared.head()
+    assert head is not None
+    assert quick.read(head, "x") == b"quick"
+
+
+def test_a_warm_folder_of_a_forgotten_thread_is_stored_again(
+    database: Database, tmp_path: Path, postgres_url: str, schema: str
+) -> None:
+    """A process knows its files unchanged, but their content was collected with a thread."""
+    blobs = PostgresBlobs(database)
+    workspace = Workspace(tmp_path / "work", blobs=blobs)
+    saver = InMemorySaver()
+    graph = agent(workspace, saver)
+    graph.invoke({}, config("old"))
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'TRUNCATE "{schema}".blobs, "{schema}".blob_refs'.encode())
+    state = graph.invoke({}, config("new"))
+    Workspace(tmp_path / "copy", blobs=blobs).restore(state["workspace"])
+    assert len(list((tmp_path / "copy").iterdir())) == 2
