@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from plumbgraph.memory.keys import Namespace
-from plumbgraph.memory.records import MemoryItem
+from plumbgraph.memory.records import MemoryItem, MemorySearchItem
 
 Mode: TypeAlias = Literal["broad", "precise"]
 Tier: TypeAlias = Literal["pinned", "relevant", "question"]
@@ -90,7 +90,7 @@ class Recollection:
         return "\n".join(f"- {hit.text}" for hit in self.hits)
 
 
-def shown(item: MemoryItem) -> str:
+def shown(item: MemoryItem | MemorySearchItem) -> str:
     """An item as one line: a fact as subject, attribute and value, else its texts."""
     value = item.value
     if set(value) == {"subject", "attribute", "value"}:
