@@ -82,6 +82,12 @@ class ByteCache:
                     out.append((log, found.start, found.start + len(found.items)))
         return out
 
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._logs.clear()
+            self._size = 0
+
     def drop(self, logs: Iterable[int]) -> None:
         """Forget these logs."""
         with self._lock:
@@ -106,6 +112,11 @@ class Recent(Generic[Key, Value]):
             if value is not None:
                 self._found.move_to_end(key)
             return value
+
+    def known(self) -> list[Key]:
+        """What is remembered, oldest first."""
+        with self._lock:
+            return list(self._found)
 
     def put(self, key: Key, value: Value) -> None:
         """Remember a value."""

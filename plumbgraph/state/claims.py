@@ -9,6 +9,7 @@ import socket
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -36,7 +37,8 @@ VALUES (%(tenant)s, %(thread)s, 1, %(owner)s, clock_timestamp(),
 ON CONFLICT (tenant, thread_id) DO UPDATE
 SET epoch = t.epoch + 1, owner = excluded.owner, claimed_at = excluded.claimed_at,
     lease_until = excluded.lease_until
-WHERE t.deleted_at IS NULL AND coalesce(t.lease_until <= clock_timestamp(), true)
+WHERE t.deleted_at IS NULL
+    AND (coalesce(t.lease_until <= clock_timestamp(), true) OR t.owner = %(after)s)
 RETURNING epoch"""
 
 _LOOK = """
@@ -55,19 +57,48 @@ WHERE tenant = %(tenant)s AND thread_id = %(thread)s AND epoch = %(epoch)s::bigi
 
 
 def default_owner() -> str:
-    """A name for this process: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    """A name for this process: host, process id space, process id, and a random part."""
+    return f"{_place()}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
-def take(scope: str, tenant: str, thread: str, owner: str, ttl_s: float) -> SqlPlan[Claim]:
-    """Claim a thread for the contexts of one saver.
+def is_gone(owner: str) -> bool:
+    """Whether an owner named by `default_owner` was a process of this machine and has ended.
+
+    An owner elsewhere, or in another container, is never said to be gone.
+    """
+    place, _, rest = owner.rpartition(":")[0].rpartition(":")
+    if place != _place() or not rest.isdigit():
+        return False
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _place() -> str:
+    try:
+        space = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
+    except OSError:
+        space = ""
+    return f"{socket.gethostname()}/{space}"
+
+
+def take(
+    scope: str, tenant: str, thread: str, owner: str, ttl_s: float, after: str | None = None
+) -> SqlPlan[Claim]:
+    """Claim a thread for the contexts of one saver; the lease of `after` is not waited for.
 
     Raises:
         ThreadBusy: Another live lease exists.
         ThreadDeleted: The thread was deleted.
     """
     who = {"tenant": tenant, "thread": thread}
-    taken = (yield (Statement(_TAKE, {**who, "owner": owner, "ttl": str(ttl_s)}),))[0]
+    taken = (yield (Statement(_TAKE, {**who, "owner": owner, "ttl": str(ttl_s), "after": after}),))[
+        0
+    ]
     if taken:
         return Claim(scope, tenant, thread, taken[0][0], owner)
     found = (yield (Statement(_LOOK, who),))[0]
@@ -110,6 +141,7 @@ class Lease:
     thread_id: str
     ttl_s: float
     owner: str
+    after: str | None = None
     claim: Claim | None = None
     lost: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -161,7 +193,7 @@ class Lease:
 
     def _take(self) -> SqlPlan[Claim]:
         scope = self.core.scope(self.tenant)
-        return take(scope, self.tenant, self.thread_id, self.owner, self.ttl_s)
+        return take(scope, self.tenant, self.thread_id, self.owner, self.ttl_s, self.after)
 
     def _taken(self, claim: Claim) -> None:
         self.claim = claim

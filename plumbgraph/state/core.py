@@ -164,3 +164,9 @@ class Core:
         self.generations.pop((tenant, thread))
         self.ciphers.pop((tenant, thread))
         self.book.forget((tenant, thread))
+
+    def forget_all(self) -> None:
+        """Drop everything cached about all threads."""
+        for tenant, thread in self.generations.known():
+            self.forget(tenant, thread)
+        self.cached.clear()

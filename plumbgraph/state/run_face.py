@@ -24,20 +24,29 @@ class RunFace:
     _core: Core
     serde: SerializerProtocol
 
-    def claim(self, thread_id: str, *, ttl_s: float = 30.0, owner: str | None = None) -> Lease:
+    def claim(
+        self,
+        thread_id: str,
+        *,
+        ttl_s: float = 30.0,
+        owner: str | None = None,
+        after: str | None = None,
+    ) -> Lease:
         """A lease on a thread, for `with` and `async with`, renewed while the block lasts.
 
         Args:
             thread_id: The thread to own.
             ttl_s: How long others wait for an owner that says nothing any more.
             owner: Shown to others; by default host and process.
+            after: An owner that is known to have ended, whose lease need not be waited for. Were
+                it alive after all, its next write would be refused with ClaimLost.
 
         Raises:
             ThreadBusy: On entering: another live process owns the thread.
             ThreadDeleted: On entering: the thread was deleted.
         """
         tenant, thread = self._who(thread_id)
-        return Lease(self._core, tenant, thread, ttl_s, owner or default_owner())
+        return Lease(self._core, tenant, thread, ttl_s, owner or default_owner(), after)
 
     def accept(self, thread_id: str, value: Any) -> int:
         """Record a run before it has a checkpoint, so that no crash loses it.

@@ -126,6 +126,10 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         if self._shared:
             await self._core.db.aclose()
 
+    def forget(self) -> None:
+        """Empty this process's caches; nothing is lost, the next reads bring all anew."""
+        self._core.forget_all()
+
     def __enter__(self) -> Self:
         return self
 
