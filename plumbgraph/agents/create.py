@@ -18,6 +18,7 @@ from plumbgraph.agents.gate import permitted_tools
 from plumbgraph.agents.guard import GuardNode
 from plumbgraph.agents.model import AgentState, Section
 from plumbgraph.agents.parts import AnyModel, AnyPolicy, AnySkills
+from plumbgraph.agents.remembering import AnyMemory, Memory
 from plumbgraph.agents.served import informed, served
 from plumbgraph.agents.stages import AnyGraph, Stages, Step
 from plumbgraph.tracing.guard import Guard
@@ -37,6 +38,7 @@ def build_agent(
     tools: Sequence[AnyTool] = (),
     *,
     system: Section | Sequence[Section] = (),
+    memory: AnyMemory | None = None,
     skills: AnySkills | None = None,
     effects: Journal | None = None,
     workspace: Workspace | None = None,
@@ -51,15 +53,17 @@ def build_agent(
 ) -> AnyGraph:
     """The agent's graph, not yet compiled: what `langgraph.json` and further wiring want.
 
-    The order is `before` once, then for each turn guard, `each_turn`, skills and route, the model
-    and its tools, and when the model asks for no more tools `after` once. A part that is left
-    out adds nothing.
+    The order is recall and `before` once, then for each turn guard, `each_turn`, skills and route,
+    the model and its tools, and when the model asks for no more tools `after` and remember once.
+    A part that is left out adds nothing.
 
     Args:
         model: A chat model, `provider:name`, a function `(state, runtime)` that gives a model, or
             a `CostRouter` (or `RouterNode`) that chooses one for each call.
         tools: Tools or plain functions with docstrings.
         system: The system prompt: a text, a function of state and runtime, or several in order.
+        memory: A namespace of the store, such as `("users", "{user_id}")`, or a `Memory`: what it
+            knows about the user's message is recalled, and the turn is remembered.
         skills: A `SkillLibrary`, a folder of skills or several, or a `SkillNode` with rules.
         effects: The journal of tools marked with `@effect` and of a router's calls.
         workspace: Its files belong to the thread like its messages; see `WorkspaceNode`. Tools
@@ -83,13 +87,14 @@ def build_agent(
         MissingExtra: `model` is a name and what loads it is not installed.
     """
     rules = part.policy_of(policy)
-    given = _as_tools(tools)
+    remembers = Memory.of(memory)
+    given = [*_as_tools(tools), *(remembers.own_tools if remembers else [])]
     route = part.router_node(model, effects, rules)
     skilled = part.skill_node(skills, rules)
     asks = part.model_node(
         model,
         permitted_tools(rules, given),
-        system=part.sections(system, workspace),
+        system=part.sections(system, remembers, workspace),
         route=route,
         skilled=skilled,
         policy=rules,
@@ -98,8 +103,13 @@ def build_agent(
         given, tool_node, skilled=skilled, journal=effects, workspace=workspace, policy=rules
     )
     turn = [GuardNode(guard) if guard else None, *each_turn, skilled, route, asks]
-    repairs = part.repair_nodes(given, effects)
-    stages = Stages([*repairs, *before], [each for each in turn if each], runs_tools, after)
+    first, last = ([remembers.recall], [remembers.remember]) if remembers else ([], [])
+    stages = Stages(
+        [*part.repair_nodes(given, effects), *first, *before],
+        [each for each in turn if each],
+        runs_tools,
+        [*after, *last],
+    )
     schema = stages.schema(AgentState, state_schema)
     graph: AnyGraph = StateGraph(schema, context_schema=context_schema)
     return stages.wired(graph)
@@ -133,13 +143,13 @@ def create_agent(
         parts: All other keywords of `build_agent`.
     """
     usable = _as_tools(tools)
-    told = served(model, usable, checkpointer, parts)
+    told = served(model, usable, checkpointer, store, parts)
     graph = build_agent(model, usable, **told)
     if own := types_in_state(graph):
         allowed = informed(checkpointer, own)
         if allowed is not checkpointer:
             checkpointer = allowed
-            told = served(model, usable, checkpointer, parts)
+            told = served(model, usable, checkpointer, store, parts)
             graph = build_agent(model, usable, **told)
     agent = graph.compile(checkpointer=checkpointer, store=store, name=name)
     steps = max_steps or _TURNS * max(2, len(graph.nodes))

@@ -20,6 +20,7 @@ from plumbgraph.agents.gate import GateNode, permitted_model, speaks_of_models, 
 from plumbgraph.agents.model import ChooseModel, ModelNode, Section
 from plumbgraph.agents.models import resolve_model
 from plumbgraph.agents.node import Ask, Node, State
+from plumbgraph.agents.remembering import Memory
 from plumbgraph.errors import PlumbError, SettingsError
 from plumbgraph.plan import Plan
 from plumbgraph.policy import Policy, Rules
@@ -201,14 +202,18 @@ def marked_tools(tools: Sequence[Any]) -> list[str]:
     return [spec.name for spec in specs if spec is not None]
 
 
-def sections(system: Section | Sequence[Section], workspace: Workspace | None) -> list[Section]:
+def sections(
+    system: Section | Sequence[Section], memory: Memory | None, workspace: Workspace | None
+) -> list[Section]:
     """The system prompt's sections, the constant ones first."""
     told = [system] if isinstance(system, str) or callable(system) else list(system)
-    if workspace is None:
-        return told
-    from plumbgraph.agents.workspace import workspace_notice  # noqa: PLC0415 - only with one
+    if memory is not None:
+        told.append(memory.recall.section)
+    if workspace is not None:
+        from plumbgraph.agents.workspace import workspace_notice  # noqa: PLC0415 - only with one
 
-    return [*told, lambda state, _: workspace_notice(state)]
+        told.append(lambda state, _: workspace_notice(state))
+    return told
 
 
 def repair_nodes(tools: Sequence[BaseTool], journal: Journal | None) -> list[Node]:

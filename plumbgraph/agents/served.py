@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.tools import BaseTool
 from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.store.base import BaseStore
 
 from plumbgraph.agents.parts import is_router, marked_tools, policy_of, skill_node
+from plumbgraph.agents.remembering import Memory
 from plumbgraph.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -18,10 +20,20 @@ AnySaver = BaseCheckpointSaver[Any]
 
 
 def served(
-    model: Any, tools: Sequence[BaseTool], saver: AnySaver | None, parts: Mapping[str, Any]
+    model: Any,
+    tools: Sequence[BaseTool],
+    saver: AnySaver | None,
+    store: BaseStore | None,
+    parts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The parts, with the services they lack taken from the checkpointer where it has them."""
+    """The parts, with the services they lack taken from the checkpointer and the store.
+
+    Raises:
+        SettingsError: There is memory without a store to keep it.
+    """
     told = dict(parts)
+    if (memory := Memory.of(told.get("memory"))) is not None:
+        told["memory"] = memory.on(store)
     if (ours := _ours(saver)) is None:
         return told
     wanted = is_router(model) or marked_tools(tools)

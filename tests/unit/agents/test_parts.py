@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from plumbgraph import effect
-from plumbgraph.agents import create_agent
+from plumbgraph.agents import Memory, create_agent
 from plumbgraph.agents.routing import RouterNode
 from plumbgraph.content import PostgresBlobs
 from plumbgraph.errors import PolicyDenied, SettingsError
+from plumbgraph.memory import Attribute, MemoryStore
 from plumbgraph.policy import Policy
 from plumbgraph.routing import CostRouter
 from plumbgraph.skills.library import SkillLibrary
@@ -360,3 +361,43 @@ def test_skill_tools_stay_where_a_policy_names_the_tools_that_are_allowed(
     model = ScriptedChatModel([call("load_skill", name="pdf"), "done"])
     done = create_agent(model, [look], skills=node, policy=policy).invoke(GIVEN)
     assert "is loaded" in answers(done)[0]
+
+
+# --- memory ---
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[MemoryStore]:
+    with MemoryStore(redis_url, attributes=[Attribute("city")]) as made:
+        yield made
+
+
+@colours
+async def test_memory_by_namespace_recalls_remembers_and_gives_tools(
+    colour: str, store: MemoryStore
+) -> None:
+    place = ("users", "{user_id}")
+    keep = call("remember", subject="ann", attribute="city", value="Portland")
+    model = ScriptedChatModel([keep, "kept", "Portland, of course"])
+    agent = await made(model, system="Be kind.", memory=place, store=store)
+    config: RunnableConfig = {"configurable": {"user_id": "u1"}}
+    await run(agent, {"messages": [("user", "ann moved to Portland")]}, colour, config)
+    given = {"messages": [("user", "which city does ann live in, Portland?")]}
+    done = await run(agent, given, colour, config)
+    assert "Portland" in model.calls[-1].messages[0].text
+    assert model.calls[0].messages[0].text == "Be kind."
+    assert done["recalled"]["keys"]
+    assert {"remember", "recall", "forget"} <= set(model.calls[0].tool_names)
+    facts = await store.afacts(("users", "u1"), "ann")
+    assert [fact.value["value"] for fact in facts] == ["Portland"]
+    other: RunnableConfig = {"configurable": {"user_id": "u2"}}
+    model = ScriptedChatModel(["no idea"])
+    stranger = await made(model, memory=Memory(namespace=place, tools=False), store=store)
+    done = await run(stranger, given, colour, other)
+    assert done["recalled"]["keys"] == []
+    assert model.calls[0].tool_names == []
+
+
+def test_memory_without_a_store_is_refused_when_the_agent_is_made() -> None:
+    with pytest.raises(SettingsError, match="MemoryStore"):
+        create_agent(ScriptedChatModel([]), memory=("users",))
