@@ -174,7 +174,7 @@ def decision_cpu(pair: Pair) -> Rows:
     model = fitted(pair, range(2000))
     renamed = TextModel(
         heads=("a:weak", "a:strong"),
-        **{n: getattr(model, n) for n in ("prior", "center", "scale", "words", "trust", "labels")},
+        **{n: getattr(model, n) for n in ("prior", "words", "trust", "labels")},
     )
     cards = [
         ModelCard(model="a:weak", price=Price.per_mtok(0.1, 0.4)),
@@ -202,7 +202,7 @@ def measure(folder: Path) -> dict[str, Rows]:
     tables: dict[str, Rows] = {"quality": [], "labels": [], "strangers": [], "drift": []}
     for pair in pairs.values():
         small = len(pair.texts) < 5000
-        tables["quality"] += five_fold(pair, seeds=5 if small else 1)
+        tables["quality"] += five_fold(pair, seeds=5 if small else 3)
         sizes = (100, 300, 900) if small else (100, 300, 1000, 1500, 3000, 10_000)
         tables["labels"] += by_labels(pair, sizes, test=400 if small else 4000, draws=5)
         tables["strangers"] += leave_domain_out(pair)

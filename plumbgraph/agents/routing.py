@@ -13,6 +13,7 @@ from typing_extensions import TypedDict, override
 
 from plumbgraph.agents.node import Ask, Node, State
 from plumbgraph.plan import Plan
+from plumbgraph.routing.booking import report_decision
 from plumbgraph.routing.call import Answer, Asked, Offer
 from plumbgraph.routing.chat import Route, RoutedChatModel, request_for
 from plumbgraph.routing.handover import MARK
@@ -99,6 +100,7 @@ class RouterNode(Node):
         now = self.router.clock.now()
         request = request_for(route, messages, node=self.name, now=now)
         decision = self.router.decide(request, closed=resting)
+        report_decision(decision, request)
         return {"route": decision.to_dict(), "ledger": ledger_of(messages)}
 
     def model(self, state: State, runtime: Runtime[Any]) -> RoutedChatModel:  # noqa: ARG002 - as ModelNode calls it

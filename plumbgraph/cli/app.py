@@ -43,6 +43,7 @@ NOUNS: dict[str, Noun] = {
     "skills": Noun("skills", "Parts", "Check, search, install and lock skills."),
     "memory": Noun("memory", "Parts", "Look into the long-term memory."),
     "router": Noun("router", "Parts", "Models, prices, budgets and what routing saved."),
+    "policy": Noun("policy", "Parts", "What an agent may use, and which rule says so."),
     "workspace": Noun("workspace", "Parts", "Snapshots of an agent's files."),
     "state": Noun("state", "Parts", "Checkpoints: sizes, history, adoption, deletion."),
     "up": Noun("servers", "Servers", "Start the embedded PostgreSQL and Valkey."),

@@ -1,4 +1,4 @@
-"""Booking what came of a reservation: a charge, or a doubt."""
+"""Reporting decisions, and booking what came of them: a charge, or a doubt."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 from plumbgraph.errors import StoreUnavailable
 from plumbgraph.routing.budget import Lease
-from plumbgraph.routing.events import BudgetOverrun, LedgerBehind, RouteCharged, RouteDoubted
+from plumbgraph.routing.events import (
+    BudgetOverrun,
+    LedgerBehind,
+    RouteCharged,
+    RouteDecided,
+    RouteDoubted,
+)
 from plumbgraph.routing.prices import NANO
 from plumbgraph.routing.steps import RoutePlan, both
-from plumbgraph.routing.values import Charge
+from plumbgraph.routing.values import Charge, Decision, Request
 from plumbgraph.tracing import emit
 
 if TYPE_CHECKING:
@@ -58,3 +64,22 @@ def settle(router: CostRouter, lease: Lease, charge: Charge) -> RoutePlan[None]:
                 charge_id=charge.charge_id, model=charge.model, reserved_usd=reserved, usd=usd
             )
         )
+
+
+def report_decision(decision: Decision, request: Request) -> None:
+    """Emit a decision as an event."""
+    chosen = decision.chosen
+    emit(
+        RouteDecided(
+            model=decision.model,
+            code=decision.code,
+            reason=decision.reason,
+            task=request.cell,
+            p_ok=round(chosen.p_ok, 4),
+            expected_usd=chosen.expected_nano / NANO,
+            saved_usd=decision.saved_nano / NANO,
+            propensity=decision.propensity,
+            refused={r.model: r.rule for r in decision.refusals},
+            policy_digest=decision.policy_digest,
+        )
+    )

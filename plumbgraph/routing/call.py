@@ -26,7 +26,7 @@ from langgraph.errors import GraphBubbleUp
 
 from plumbgraph.errors import BudgetSpent, ModelUnavailable, NoModelAllowed
 from plumbgraph.routing.afford import afford
-from plumbgraph.routing.booking import doubt, settle
+from plumbgraph.routing.booking import doubt, report_decision, settle
 from plumbgraph.routing.budget import Lease, Payer
 from plumbgraph.routing.charging import charge_for, marked
 from plumbgraph.routing.choose import best_of
@@ -224,6 +224,7 @@ def _decide(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Decision
         if decision is None or not router.still_allowed(decision, asked.request, out):
             try:
                 decision = router.decide(asked.request, closed=out)
+                report_decision(decision, asked.request)
             except NoModelAllowed as error:
                 raise _unavailable(asked, turn, error) from (turn.last_fault or error)
         turn.decision = None

@@ -50,20 +50,16 @@ def featurize(text: str) -> Features:
     if length > _HEAD_CHARS + _TAIL_CHARS:
         text = f"{text[:_HEAD_CHARS]}\n{text[-_TAIL_CHARS:]}"
     words = _TOKEN.findall(text.lower())
-    numbers = list(filter(str.isdigit, words))
-    digits = sum(map(len, numbers))
+    numbers = [word for word in words if "0" <= word[0] <= "9"]
+    digits = len("".join(numbers))
     sentences = words.count(".") + words.count("?") + words.count("!")
     counts = (len(words), length, digits, text.count("\n"), sentences, len(numbers))
     logs = [math.log2(1 + count) for count in counts]
     shape = np.array([1.0, *logs, digits / (length + 1)])
     buckets = [f"\0{name}{int(3 * log)}" for name, log in zip("wcdlsn", logs, strict=True)]
-    single = np.array([crc32(w.encode()) for w in (*words, *buckets)], dtype=np.uint32)
+    single = np.fromiter(map(crc32, map(str.encode, (*words, *buckets))), np.uint32)
     ends = single[: len(words)]
     pairs = (ends[:-1] * _PAIR) ^ ends[1:]
     apart = (ends[:-2] * _APART) ^ ends[2:]
     hashed = np.concatenate((single, pairs, apart)) & _MASK
-    hashed.sort()
-    fresh = np.empty(len(hashed), dtype=bool)
-    fresh[0] = True
-    np.not_equal(hashed[1:], hashed[:-1], out=fresh[1:])
-    return Features(hashed[fresh].astype(np.intp), shape)
+    return Features(np.array(list(set(hashed.tolist())), dtype=np.intp), shape)

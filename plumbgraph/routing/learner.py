@@ -8,6 +8,7 @@ per-weight step sizes (Duchi et al. 2011, AdaGrad) over hashed features (Weinber
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -54,8 +55,6 @@ class TextModel:
     Attributes:
         heads: Names of the models, in the order of columns.
         prior: Weights of the shape figures, a row a figure.
-        center: Mean of each shape figure.
-        scale: Spread of each shape figure.
         words: Weights of the hashed words, a row a place.
         trust: How much the word weights count, by head, 0 to 1.
         labels: Number of labels behind each head.
@@ -63,18 +62,16 @@ class TextModel:
 
     heads: tuple[str, ...]
     prior: Floats
-    center: Floats
-    scale: Floats
     words: NDArray[np.float32]
     trust: Floats
     labels: tuple[int, ...]
 
-    def predict(self, features: Features) -> Floats:
+    def predict(self, features: Features) -> list[float]:
         """P(ok) by head."""
-        logit = ((features.shape - self.center) / self.scale) @ self.prior
         indices = features.indices
-        words = self.words[indices].sum(axis=0) / np.sqrt(len(indices))
-        return _sigmoid(logit + self.trust * words)
+        words = self.words.take(indices, axis=0).sum(axis=0)
+        logits = features.shape @ self.prior + self.trust * words / math.sqrt(len(indices))
+        return [1 / (1 + math.exp(-min(max(x, -_CLIP), _CLIP))) for x in logits.tolist()]
 
 
 def fit(
@@ -112,13 +109,18 @@ def fit(
     labels = (~np.isnan(outcomes)).sum(axis=0)
     return TextModel(
         heads=tuple(heads),
-        prior=prior,
-        center=center,
-        scale=scale,
+        prior=_unscaled(prior, center, scale),
         words=words,
         trust=labels**2 / (labels**2 + how.half_labels**2),
         labels=tuple(int(n) for n in labels),
     )
+
+
+def _unscaled(prior: Floats, center: Floats, scale: Floats) -> Floats:
+    """The same weights for shape figures as they are; the first figure is the constant."""
+    weights = prior / scale[:, None]
+    weights[0] -= center @ weights
+    return weights
 
 
 def _ridge_logistic(x: Floats, y: Floats, ridge: float, lean: float) -> Floats:

@@ -21,6 +21,9 @@ class Tally:
         return Tally(self.count + weight, self.score + weight * score)
 
 
+_NONE = Tally()
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How well one charge's answer did."""
@@ -49,7 +52,7 @@ class Tallies:
 
     def get(self, cell: str, model: str) -> Tally:
         """The outcomes of a model in a cell; cell `ALL` for all of them."""
-        return self._known.get((cell, model), Tally())
+        return self._known.get((cell, model), _NONE)
 
     def items(self) -> list[tuple[tuple[str, str], Tally]]:
         """All tallies."""

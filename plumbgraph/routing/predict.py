@@ -33,7 +33,7 @@ class TextPredictor:
     def __call__(self, text: str) -> dict[str, tuple[float, int]]:
         """P(ok) and number of labels, by model name."""
         p = self.model.predict(featurize(text))
-        pairs = zip(p.tolist(), self.model.labels, strict=True)
+        pairs = zip(p, self.model.labels, strict=True)
         return dict(zip(self.model.heads, pairs, strict=True))
 
 
@@ -90,8 +90,6 @@ def save_text_model(model: TextModel, path: str | Path) -> None:
             version=np.array(_VERSION),
             heads=np.array(model.heads),
             prior=model.prior,
-            center=model.center,
-            scale=model.scale,
             places=places,
             words=model.words[places],
             trust=model.trust,
@@ -115,8 +113,6 @@ def load_text_model(path: str | Path) -> TextModel:
             return TextModel(
                 heads=heads,
                 prior=told["prior"],
-                center=told["center"],
-                scale=told["scale"],
                 words=words,
                 trust=told["trust"],
                 labels=tuple(int(n) for n in told["labels"]),

@@ -28,13 +28,13 @@ from plumbgraph.routing.choose import (
     order,
 )
 from plumbgraph.routing.estimate import estimate
-from plumbgraph.routing.events import FeedbackGiven, RouteDecided
+from plumbgraph.routing.events import FeedbackGiven
 from plumbgraph.routing.feedback import NoOutcomes, OutcomeRow, Outcomes
 from plumbgraph.routing.filters import refusal, require_any
 from plumbgraph.routing.health import Health, MemoryHealth, RedisHealth
 from plumbgraph.routing.outcomes import Outcome, Tallies
 from plumbgraph.routing.predict import Predict
-from plumbgraph.routing.prices import NANO, Price, PriceSource, price_book
+from plumbgraph.routing.prices import Price, PriceSource, price_book
 from plumbgraph.routing.quantile import LiveQuantile
 from plumbgraph.routing.shadow import Shadows
 from plumbgraph.routing.spending import Budget
@@ -138,7 +138,7 @@ class CostRouter:
         choice, score, threshold = self._choice(allowed, request)
         choice = gate(choice, allowed, request, rescue=self.rescue)
         choice, propensity = self._explored(choice, allowed, request)
-        decision = Decision(
+        return Decision(
             model=choice.model,
             code=choice.code,
             reason=choice.reason,
@@ -151,8 +151,6 @@ class CostRouter:
             threshold=threshold,
             shadow=self._shadowed(choice, allowed, request),
         )
-        _report(decision, request)
-        return decision
 
     def still_allowed(
         self, decision: Decision, request: Request, closed: Collection[str] = ()
@@ -328,21 +326,3 @@ class CostRouter:
             if not self._loaded:
                 self._loaded = True
                 self.tallies.add_all(Outcome(row.task, row.model, row.score) for row in rows)
-
-
-def _report(decision: Decision, request: Request) -> None:
-    chosen = decision.chosen
-    emit(
-        RouteDecided(
-            model=decision.model,
-            code=decision.code,
-            reason=decision.reason,
-            task=request.cell,
-            p_ok=round(chosen.p_ok, 4),
-            expected_usd=chosen.expected_nano / NANO,
-            saved_usd=decision.saved_nano / NANO,
-            propensity=decision.propensity,
-            refused={r.model: r.rule for r in decision.refusals},
-            policy_digest=decision.policy_digest,
-        )
-    )

@@ -81,6 +81,14 @@ def bounds_of(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) -> Bou
     return Bounds(expected=chars // _CHARS_PER_TOKEN + flat // 2, worst=size + flat)
 
 
+def text_bounds(text: str) -> Bounds:
+    """Input tokens of a request that is one text; see `bounds_of`."""
+    return Bounds(
+        expected=len(text) // _CHARS_PER_TOKEN + _PER_MESSAGE // 2,
+        worst=len(text.encode()) + _PER_MESSAGE,
+    )
+
+
 def needs_of(messages: Sequence[BaseMessage]) -> frozenset[str]:
     """The capabilities that the messages' attachments ask for, such as `image_inputs`."""
     kinds = {
