@@ -55,7 +55,8 @@ _WIDE = 400
 
 def exit_code(error: BaseException) -> int:
     """The exit code that goes with an error."""
-    if isinstance(error, errors.MissingExtra | errors.ServerStartFailed | ConnectionError):
+    later = errors.MissingExtra | errors.ServerStartFailed | errors.ThreadBusy | ConnectionError
+    if isinstance(error, later):
         return UNAVAILABLE
     if isinstance(error, PermissionError | errors.BudgetSpent):
         return REFUSED

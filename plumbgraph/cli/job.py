@@ -22,6 +22,8 @@ from plumbgraph.cli.console import INTERRUPTED, Out
 from plumbgraph.cli.steps import Step, answer_of, begun_of, short, step_of
 from plumbgraph.errors import PlumbError, ThreadNotFound
 from plumbgraph.settings import Settings
+from plumbgraph.state.claims import Lease, is_gone
+from plumbgraph.state.status import RunStatus
 from plumbgraph.tracing.handler import Trace, trace
 
 
@@ -30,6 +32,9 @@ class RunFailed(PlumbError, RuntimeError):
 
     code = "cli.run_failed"
 
+
+LEASE_S = 30.0
+"""How long another machine waits for a run of ours that went silent."""
 
 MAX_STEPS = 250
 """Super-steps of one call; LangGraph's own default lets a loop run ten thousand."""
@@ -131,20 +136,38 @@ def perform(
             store = plumbing.store if graphs.may_use_store(job.graph) else None
             graph = graphs.compiled(author, saver=plumbing.saver, store=store)
         value = payload(graph)
-        settled = _settled(graph, job) if resuming and value is None else None
+        status = _status(plumbing, job)
+        settled = _settled(graph, job, status) if resuming and value is None else None
         if settled is None:
             out.text(f"thread {job.thread_id}", style="dim")
-            settled = _stream(job, graph, value, out)
+            with _lease(plumbing, job, status):
+                settled = _stream(job, graph, value, out)
         _tell(job, settled, events, out)
 
 
-def _settled(graph: Any, job: Job) -> Outcome | None:
+def _status(plumbing: Opened, job: Job) -> RunStatus | None:
+    try:
+        return plumbing.saver.run_status(job.thread_id)
+    except ThreadNotFound:
+        return None
+
+
+def _lease(plumbing: Opened, job: Job, status: RunStatus | None) -> Lease:
+    """The thread for this process alone; an owner that ended on this machine is not waited for."""
+    owner = status.owner if status else None
+    gone = owner if owner and is_gone(owner) else None
+    return plumbing.saver.claim(job.thread_id, ttl_s=LEASE_S, after=gone)
+
+
+def _settled(graph: Any, job: Job, status: RunStatus | None) -> Outcome | None:
     """The outcome of a thread that has nothing to go on with, or waits for an answer."""
     state = graph.get_state(job.config)
     questions = [each.value for task in state.tasks for each in task.interrupts]
     if questions:
         return Outcome("interrupted", questions=questions)
-    return None if state.next else Outcome(answer=answer_of(state.values))
+    # An empty `next` does not mean finished: a task may have stored its writes and no step since.
+    finished = status is None or status.state == "finished"
+    return Outcome(answer=answer_of(state.values)) if finished else None
 
 
 def _stream(job: Job, graph: Any, value: Any, out: Out) -> Outcome:

@@ -58,7 +58,7 @@ WHERE tenant = %(tenant)s AND thread_id = %(thread)s AND epoch = %(epoch)s::bigi
 
 def default_owner() -> str:
     """A name for this process: host, process id space, process id, and a random part."""
-    return f"{_place()}:{os.getpid()}:{secrets.token_hex(3)}"
+    return f"{_PLACE}:{os.getpid()}:{secrets.token_hex(3)}"
 
 
 def is_gone(owner: str) -> bool:
@@ -67,7 +67,7 @@ def is_gone(owner: str) -> bool:
     An owner elsewhere, or in another container, is never said to be gone.
     """
     place, _, rest = owner.rpartition(":")[0].rpartition(":")
-    if place != _place() or not rest.isdigit():
+    if place != _PLACE or not rest.isdigit():
         return False
     try:
         os.kill(int(rest), 0)
@@ -84,6 +84,9 @@ def _place() -> str:
     except OSError:
         space = ""
     return f"{socket.gethostname()}/{space}"
+
+
+_PLACE = _place()  # read once: a look at /proc would block an event loop
 
 
 def take(

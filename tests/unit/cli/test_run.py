@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from plumbgraph import PlumbSaver
 from plumbgraph.cli import console
 from plumbgraph.cli.app import app
 from plumbgraph.cli.steps import answer_of, short
@@ -124,6 +125,7 @@ def test_a_run_shows_its_steps_and_its_answer(place: Path) -> None:
     assert "thread t" in result.output
     assert result.output.rstrip().endswith("heard hello")
     events = [record["event"] for record in read_log(place / "events.jsonl", thread_id="t")]
+    assert events.pop(0) == "state.claimed"
     assert events[0] == "run.started"
     assert events[-1] == "run.ended"
 
@@ -254,7 +256,7 @@ def test_an_unwritable_log_costs_events_and_says_so(
     monkeypatch.setenv("PLUMBGRAPH_LOG", str(place / "full.jsonl"))
     result = runner.invoke(app, ["run", "agent.py:chat", "hello"])
     assert result.exit_code == 0
-    assert "4 events could not be written" in result.output
+    assert "5 events could not be written" in result.output
 
 
 @pytest.mark.parametrize(("words", "steps"), [([], 7), (["--max-steps", "3"], 3)])
@@ -275,3 +277,29 @@ def test_values_are_shown_on_one_line() -> None:
     assert short("a\nb " * 100, 10) == "a b a b a…"
     assert short({"a": 1}) == '{"a": 1}'
     assert answer_of({"x": 1}) == {"x": 1}
+
+
+CLAIM = """
+import os, sys
+from plumbgraph import PlumbSaver
+with PlumbSaver(sys.argv[1], schema=sys.argv[2]).claim("left", ttl_s=600):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_thread_has_one_owner(place: Path, postgres_url: str, schema: str) -> None:
+    with PlumbSaver(postgres_url, schema=schema) as saver, saver.claim("t", owner="elsewhere"):
+        busy = runner.invoke(app, ["run", "agent.py:chat", "hello", "--thread", "t"])
+    assert busy.exit_code == console.UNAVAILABLE
+    assert "claimed by 'elsewhere'" in busy.output
+    lines("run", "agent.py:chat", "hello", "--thread", "t")
+
+
+def test_an_owner_that_was_killed_is_not_waited_for(
+    place: Path, postgres_url: str, schema: str
+) -> None:
+    child = subprocess.run([sys.executable, "-c", CLAIM, postgres_url, schema], check=False)
+    assert child.returncode == -signal.SIGKILL
+    with PlumbSaver(postgres_url, schema=schema) as saver:
+        assert saver.run_status("left").owner
+    lines("run", "agent.py:chat", "hello", "--thread", "left")
