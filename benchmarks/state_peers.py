@@ -30,7 +30,7 @@ def texts(count: int, size: int = 1000) -> list[str]:
     """Texts of Zipf-distributed words, which compress about as prose does."""
     dice = random.Random(7)
     return [
-        " ".join(WORDS[int(dice.paretovariate(0.9)) % 4000] for _ in range(size // 4))[:size]
+        " ".join(WORDS[int(min(dice.paretovariate(0.25), 1e9)) % 4000] for _ in range(size // 3))[:size]
         for _ in range(count)
     ]
 
@@ -116,7 +116,7 @@ def peers(url: str, redis_url: str | None, *, pool: int = 16) -> Iterator[dict[s
         found = {
             "InMemorySaver": Peer("InMemorySaver", InMemorySaver),
             "PostgresSaver": _postgres(url, admin, f"peer_{mark}", pool, stack),
-            "PlumbSaver": _plumb(url, admin, f"plumb_{mark}", stack),
+            "PlumbSaver": _plumb(url, f"plumb_{mark}", stack),
         }
         for make in (_sqlite, _redis):
             peer = make(stack, redis_url)
@@ -148,13 +148,18 @@ def _postgres(url: str, admin: Any, schema: str, pool: int, stack: ExitStack) ->
     return Peer("PostgresSaver", open_, schema, lambda: _relations(admin, schema))
 
 
-def _plumb(url: str, admin: Any, schema: str, stack: ExitStack) -> Peer:
+def _plumb(url: str, schema: str, stack: ExitStack) -> Peer:
     def open_() -> PlumbSaver:
         saver = stack.enter_context(PlumbSaver(url, schema=schema, adopt="off"))
         saver.get_tuple(config("warm"))
         return saver
 
-    return Peer("PlumbSaver", open_, schema, lambda: _relations(admin, schema))
+    # The schema also holds the tables of other parts, which a saver alone does not fill.
+    def weigh() -> float:
+        with PlumbSaver(url, schema=schema, adopt="off") as saver:
+            return sum(saver.size().table_bytes.values()) / 1e6
+
+    return Peer("PlumbSaver", open_, schema, weigh)
 
 
 def _sqlite(stack: ExitStack, _: str | None) -> Peer | None:

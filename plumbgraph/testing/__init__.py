@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plumbgraph.testing.saver_kit import check_saver as check_saver
     from plumbgraph.testing.script import Call as Call
     from plumbgraph.testing.script import Fault as Fault
     from plumbgraph.testing.script import PlannedCall as PlannedCall
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from plumbgraph.testing.script import call as call
     from plumbgraph.testing.script import tokens as tokens
     from plumbgraph.testing.scripted import ScriptedChatModel as ScriptedChatModel
+    from plumbgraph.testing.store_kit import StoreReport as StoreReport
+    from plumbgraph.testing.store_kit import check_store as check_store
 
 _HOMES: dict[str, str] = {
     "Call": "plumbgraph.testing.script",
@@ -25,7 +28,10 @@ _HOMES: dict[str, str] = {
     "Reply": "plumbgraph.testing.script",
     "ScriptItem": "plumbgraph.testing.script",
     "ScriptedChatModel": "plumbgraph.testing.scripted",
+    "StoreReport": "plumbgraph.testing.store_kit",
     "call": "plumbgraph.testing.script",
+    "check_store": "plumbgraph.testing.store_kit",
+    "check_saver": "plumbgraph.testing.saver_kit",
     "tokens": "plumbgraph.testing.script",
 }
 
