@@ -69,8 +69,8 @@ def shown(namespace: Namespace) -> str:
 def carried(terms: Terms, ops: Sequence[Any], planner: Planner) -> RedisPlan[list[Any]]:
     """Carry out operations together: reads see what was there before the writes.
 
-    One round trip for gets and puts, and each step of the others joins it. A failed operation
-    leaves its error in its place and does not stop the others.
+    One round trip for gets and puts; searches and listings take their own before the writes. A
+    failed operation leaves its error in its place and does not stop the others.
     """
     results: list[Any] = [None] * len(ops)
     jobs: list[tuple[list[int], RedisPlan[Any]]] = []
@@ -78,9 +78,15 @@ def carried(terms: Terms, ops: Sequence[Any], planner: Planner) -> RedisPlan[lis
         first = ops[group[0]]
         wanted = [(ops[i].namespace, ops[i].key) for i in group]
         jobs.append((group, plans.gets(terms, wanted, refresh=first.refresh_ttl)))
-    ordered = sorted(range(len(ops)), key=lambda i: not _reads(ops[i]))
-    jobs += [([i], planner(ops[i])) for i in ordered if not isinstance(ops[i], GetOp)]
-    outcomes = yield from together([plan for _, plan in jobs])
+    others = [i for i, op in enumerate(ops) if not isinstance(op, GetOp)]
+    jobs += [([i], planner(ops[i])) for i in others if _reads(ops[i])]
+    writes = [([i], planner(ops[i])) for i in others if not _reads(ops[i])]
+    if writes and any(isinstance(op, SearchOp | ListNamespacesOp) for op in ops):
+        outcomes = yield from together([plan for _, plan in jobs])
+        outcomes += yield from together([plan for _, plan in writes])
+    else:
+        outcomes = yield from together([plan for _, plan in (*jobs, *writes)])
+    jobs += writes
     for (places, _), outcome in zip(jobs, outcomes, strict=True):
         many = isinstance(ops[places[0]], GetOp) and isinstance(outcome, list)
         for place, result in zip(places, outcome if many else [outcome] * len(places), strict=True):

@@ -132,11 +132,9 @@ def erased(
 
 def _names_now(saved: Saved, named: Callable[[str], bool]) -> bool:
     head = " ".join((*saved.namespace, saved.key.replace("|", " ")))
-    return (
-        named(head)
-        or any(named(label) for label in (*saved.namespace, saved.key))
-        or (bool(saved.now) and _in_record(saved.now, named))
-    )
+    said = [saved.now] if saved.now else saved.past
+    labels = (head, *saved.namespace, saved.key)
+    return any(map(named, labels)) or any(_in_record(raw, named) for raw in said)
 
 
 def _in_record(raw: bytes, named: Callable[[str], bool]) -> bool:
