@@ -60,6 +60,64 @@ def test_private_upstream_names_only_in_upstream(path: Path) -> None:
             assert not (foreign and private), f"{name_of(path)} imports {module}"
 
 
+PURE = (
+    "content/collect",
+    "content/digest",
+    "effects/key",
+    "effects/repair",
+    "effects/values",
+    "memory/bm25",
+    "memory/conflict",
+    "memory/dates",
+    "memory/filters",
+    "memory/recollection",
+    "memory/sleep",
+    "memory/timetravel",
+    "policy/judge",
+    "policy/rules",
+    "policy/urls",
+    "routing/choose",
+    "routing/estimate",
+    "routing/filters",
+    "routing/learner",
+    "routing/outcomes",
+    "routing/values",
+    "skills/budget",
+    "skills/catalog",
+    "skills/channel",
+    "skills/frontmatter",
+    "skills/gate",
+    "skills/merge",
+    "skills/ranking/search",
+    "skills/values",
+    "state/direct",
+    "state/ids",
+    "state/refs",
+    "state/spans",
+    "timeline/findings",
+    "timeline/verdict",
+    "tracing/guard",
+    "tracing/loops",
+    "workspace/compare",
+    "workspace/merge",
+    "workspace/values",
+)
+IMPURE = {"asyncio", "os", "psycopg", "random", "redis", "secrets", "socket", "threading", "time"}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_deciding_files_meet_no_client_loop_or_clock(name: str) -> None:
+    for node in ast.walk(ast.parse((ROOT / "plumbgraph" / f"{name}.py").read_text())):
+        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await)
+        if isinstance(node, ast.Import):
+            assert not IMPURE & {alias.name.split(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] not in IMPURE
+            assert node.module not in {"plumbgraph.redis.clients", "plumbgraph.postgres.pool"}
+        if isinstance(node, ast.Attribute):
+            assert node.attr not in {"now", "utcnow", "today"}, f"{name} reads a clock"
+
+
 def test_words_that_do_not_belong() -> None:
     banned = ("Manager", "Helper", "Utils")
     for path in PACKAGE:
