@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,15 @@ STEPS = 3
 LEASE_S = 60.0
 
 
+@dataclass(frozen=True)
+class Moment:
+    """When a life ends: so long after the provider was asked so often."""
+
+    provider: Provider
+    asks: int
+    later_s: float
+
+
 class Nursery:
     """The helper program, asked for one life at a time."""
 
@@ -44,31 +54,37 @@ class Nursery:
         assert self._process.stdout
         return self._process.stdout.readline().strip()
 
-    def live(self, order: dict[str, Any], kill_after_s: float | None) -> int:
-        """Let one life happen, or end it; its exit code, negative for a signal."""
+    def live(self, order: dict[str, Any], moment: Moment | None) -> int:
+        """Let one life happen, or end it at a moment; its exit code, negative for a signal."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         child = int(self._line())
-        timer = None
-        if kill_after_s is not None:
-            timer = threading.Timer(kill_after_s, _kill, (child,))
-            timer.start()
+        ended = threading.Event()
+        killer = threading.Thread(target=_kill, args=(child, moment, ended))
+        killer.start()
         code = int(self._line())
-        if timer:
-            timer.cancel()
-            timer.join()
+        ended.set()
+        killer.join()
         return code
 
     def close(self) -> None:
         assert self._process.stdin
         self._process.stdin.close()
-        self._process.wait(20)
+        self._process.kill()
+        self._process.wait()
 
 
-def _kill(child: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
+def _kill(child: int, moment: Moment | None, ended: threading.Event) -> None:
+    if moment is None:
+        return
+    before = sum(moment.provider.asked.values())
+    while sum(moment.provider.asked.values()) - before < moment.asks:
+        if ended.wait(0.002):
+            return
+    if not ended.wait(moment.later_s):
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 @pytest.fixture
@@ -92,7 +108,6 @@ def torment(
     draw = random.Random(seed)
     done = 0
     threads: list[str] = []
-    typical_s = 0.5
     while done < kills:
         thread = f"thread-{len(threads)}"
         threads.append(thread)
@@ -105,11 +120,10 @@ def torment(
                 "lease_s": LEASE_S,
                 "aim": draw.choice([0.6, 0.9]),
             }
-            begun = time.monotonic()
-            kill = draw.uniform(0.02, typical_s) if done < kills else None
-            code = nursery.live(order, kill)
+            asks = draw.choice([0, 1, 1, 1, 1, 2])
+            moment = Moment(provider, asks, draw.uniform(0.0, 0.1 if asks else 1.0))
+            code = nursery.live(order, moment if done < kills else None)
             if code == 0:
-                typical_s = 0.7 * typical_s + 0.3 * (time.monotonic() - begun)
                 break
             assert code == -signal.SIGKILL, "the graph itself failed"
             done += 1
