@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from plumbgraph.timeline.causes import cause_of
 from plumbgraph.timeline.evidence import EffectFact, Record
-from plumbgraph.timeline.session import Session
+from plumbgraph.timeline.session import Session, Use
 from plumbgraph.tracing.loops import Print, Rules, examine
 
 _BAD_SCORE = 0.5
@@ -55,7 +55,7 @@ def _loops(session: Session) -> Iterable[Finding]:
     uses = session.uses
     seen = examine([use.seen for use in uses], _RULES)
     if seen is not None and seen.since < len(uses):
-        first = uses[seen.since]
+        first = uses[_beginning(uses, seen.since, seen.code)]
         yield _loop(session, first.step, first.node, seen.cycle, seen.reason)
         return
     for record in session.records:
@@ -67,6 +67,15 @@ def _loops(session: Session) -> Iterable[Finding]:
                 yield _loop(session, step or 0, None, cycle, str(record.get("reason", "")))
             return
     yield from _node_loop(session)
+
+
+def _beginning(uses: Sequence[Use], since: int, code: str) -> int:
+    """The first call of the loop; rules of news count from the first one without any."""
+    if code in {"loop.stale", "loop.drift"}:
+        keys = {use.seen.loose for use in uses[since:]}
+        while since and uses[since - 1].seen.loose in keys:
+            since -= 1
+    return since
 
 
 def _went_on(session: Session, warned: Record) -> bool:
@@ -99,7 +108,7 @@ def _node_loop(session: Session) -> Iterable[Finding]:
     }
     exact = [Print(row.node, f"{row.node} {digests.get((row.step, row.node))}", "") for row in rows]
     start = _period_start([each.exact for each in exact], _RULES.cycle)
-    if start is None and limit:
+    if start is None and limit and not session.uses:
         start = _period_start([row.node for row in rows], 2 * _NODE_ROUNDS)
     if start is None:
         return

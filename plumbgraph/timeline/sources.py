@@ -37,17 +37,21 @@ class LogSource:
         files = log_files(self.path)
         if not files:
             return Evidence(remarks=(f"There is no event log at {str(self.path)!r}.",))
-        records, lost, torn, newer = [], 0, 0, 0
+        records: list[dict[str, Any]] = []
+        ratings: list[tuple[int, dict[str, Any]]] = []
+        lost, torn, newer = 0, 0, 0
         for file in files:
             reader = LogReader(file)
             for record in reader.read():
                 if record.get("thread_id") == thread_id:
                     records.append(record)
+                elif record.get("event") == "route.feedback":
+                    ratings.append((len(records), record))
                 elif record.get("event") == "trace.lost":
                     lost += int(record.get("count", 0))
             torn, newer = torn + reader.torn + reader.unfinished, newer + reader.newer
         return Evidence(
-            records=tuple(records),
+            records=tuple(_with_ratings(records, ratings)),
             live_pids=frozenset(_living(records)),
             remarks=tuple(_losses(lost, torn, newer)),
         )
@@ -55,6 +59,19 @@ class LogSource:
     async def aread(self, thread_id: str) -> Evidence:
         """The thread's lines; see `read`."""
         return await asyncio.to_thread(self.read, thread_id)
+
+
+def _with_ratings(
+    records: list[dict[str, Any]], ratings: list[tuple[int, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """A thread's lines with the ratings of its charges, which are given outside of its runs."""
+    charges = {r.get("charge_id"): r for r in records if r.get("event") == "route.charged"}
+    for index, rating in reversed(ratings):
+        charge = charges.get(rating.get("charge_id"))
+        if charge is not None:
+            place = {"thread_id": charge["thread_id"], "run_id": charge.get("run_id")}
+            records.insert(index, {**rating, **place, "pid": charge.get("pid")})
+    return records
 
 
 def _losses(lost: int, torn: int, newer: int) -> Iterable[str]:

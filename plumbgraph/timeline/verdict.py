@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from plumbgraph.timeline.causes import cause_of
-from plumbgraph.timeline.evidence import Evidence
+from plumbgraph.timeline.evidence import Evidence, StatusFact
 from plumbgraph.timeline.findings import Finding
 from plumbgraph.timeline.session import Session
 
@@ -99,25 +99,32 @@ def judge(evidence: Evidence, session: Session, findings: Sequence[Finding]) -> 
 
 def _state(evidence: Evidence, session: Session) -> str:
     """What the thread is doing, from its status, its log, or its checkpoints."""
-    status, last = evidence.status, session.last
+    status, last, head = evidence.status, session.last, session.head
     if any(r.get("event") == "state.parked" for r in session.records[-2:]):
         return "parked"
-    if status is not None and status.state in {"running", "parked", "interrupted"}:
+    # A dead owner's lease runs on for a while; on its own machine the death is already known.
+    dead = last is not None and last.ending == "lost" and f":{last.pid}:" in f"{_owner(status)}:"
+    if status is not None and not dead and status.state in {"running", "parked", "interrupted"}:
         return status.state
     if last is not None:
         ends = {"done": "finished", "open": "running", "lost": "crashed"}
         found = ends.get(last.ending, last.ending)
         if found == "finished" and status is not None and status.state == "crashed":
             return "crashed"
-        return found
+        # A breakpoint ends the call like any other end, and leaves nodes to run.
+        left = status.next if status is not None else head.next if head is not None else ()
+        return "interrupted" if found == "finished" and left else found
     if status is not None:
         return {"runnable": "waiting"}.get(status.state, status.state)
-    head = session.head
     if head is None:
         return "finished"
     if head.interrupts:
         return "interrupted"
     return "failed" if head.error else ("waiting" if head.next else "finished")
+
+
+def _owner(status: StatusFact | None) -> str:
+    return (status.owner or "") if status is not None else ""
 
 
 def _over_budget(session: Session) -> bool:
