@@ -28,6 +28,7 @@ from plumbgraph.tracing.emit import emit
 
 _OPEN = frozenset({"intent", "raised"})
 _LOOK_EVERY_S = 0.1
+_ROUNDS = 5
 _RETRY_AFTER_S = (0.1, 0.3, 1.0, 3.0)
 
 
@@ -218,7 +219,7 @@ def perform(desk: Desk, task: Task, do: Do) -> EffectPlan[Any]:
         EffectInDoubt: It is in doubt; `settle` was not asked, or somebody was faster.
         ClaimLost: While it ran, another process took it over.
     """
-    attempt = yield from _begun(task)
+    attempt = yield from _begun(desk, task)
     if isinstance(attempt, Row):
         emit(EffectReplayed(effect=task.call.name, key=task.key))
         return desk.codec.loads_typed((attempt.result_type or "null", attempt.result or b""))
@@ -240,22 +241,25 @@ def perform(desk: Desk, task: Task, do: Do) -> EffectPlan[Any]:
     return result
 
 
-def _begun(task: Task) -> EffectPlan[int | Row]:
+def _begun(desk: Desk, task: Task) -> EffectPlan[int | Row]:
     """The number of our attempt, or the row of a call that is done."""
     tenant, owner = task.scene.tenant, me()
-    replies = yield (
-        sql.intent(task.scene, task.call, task.key, task.alias, owner),
-        sql.look(tenant, [task.key]),
-    )
-    if replies[0]:
-        return int(replies[0][0][0])
-    row = sql.rows(replies[1])[task.key]
-    if row.state == "done":
-        return row
-    if task.spec.idempotent:
-        taken = yield (sql.take_over(tenant, task.key, row, owner),)
-        if taken[0]:
-            return int(taken[0][0][0])
+    for _ in range(_ROUNDS):
+        replies = yield (
+            sql.intent(task.scene, task.call, task.key, task.alias, owner),
+            sql.look(tenant, [task.key]),
+        )
+        if replies[0]:
+            return int(replies[0][0][0])
+        row = sql.rows(replies[1])[task.key]
+        if row.state == "done":
+            return row
+        # Somebody was faster: wait for a live one, or clear up after a dead one.
+        yield from settle(desk, [task])
+        if task.spec.idempotent:
+            taken = yield (sql.take_over(tenant, task.key, row, owner),)
+            if taken[0]:
+                return int(taken[0][0][0])
     raise EffectInDoubt(
         f"Effect {task.call.name!r} of thread {task.scene.thread_id!r} was begun elsewhere and "
         "has no result yet.",

@@ -10,6 +10,9 @@ from plumbgraph.effects.owner import BEAT_S, me
 from plumbgraph.errors import PlumbError
 from plumbgraph.postgres.pool import Database
 
+_everywhere: set[str] = set()
+"""What any journal of this process is running."""
+
 
 class Heartbeats:
     """A set of running effects; a thread says they live for as long as there are any."""
@@ -23,12 +26,13 @@ class Heartbeats:
         self._thread: threading.Thread | None = None
 
     def __contains__(self, key: object) -> bool:
-        return key in self._keys
+        return key in _everywhere
 
     def add(self, key: str) -> None:
         """An effect begins."""
         with self._lock:
             self._keys.add(key)
+            _everywhere.add(key)
             if self._thread is None or not self._thread.is_alive():
                 self._wake.clear()
                 self._thread = threading.Thread(target=self._beat, daemon=True, name="effects")
@@ -38,6 +42,7 @@ class Heartbeats:
         """An effect ended."""
         with self._lock:
             self._keys.discard(key)
+            _everywhere.discard(key)
 
     def close(self) -> None:
         """Stop the thread."""
