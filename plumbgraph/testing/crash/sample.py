@@ -128,6 +128,13 @@ def fan(saver: Any, database: str, schema: str, folder: Path, ledger: Ledger) ->
     )
 
 
+def journaled_fan(saver: Any, database: str, schema: str, ledger: Ledger, folder: Path) -> Any:
+    """Twelve branches with journaled payments and no workspace, in one common folder."""
+    folder.mkdir(exist_ok=True)
+    journal = journal_for(saver, Database(database, schema=schema))
+    return _fanned(_job(ledger, _journaled(journal, _fee(ledger)), lambda: folder), _gather)
+
+
 def plain_fan(folder: Path, ledger: Ledger) -> Any:
     """The same as LangGraph alone runs it."""
     folder.mkdir(exist_ok=True)
