@@ -126,9 +126,8 @@ def threads(url: str, delays: tuple[int, ...], count: int = 16, steps: int = 40)
                     peer.opened.append(
                         PlumbSaver(near, schema=str(peer.schema), adopt="off", pool_max=16)
                     )
-                for at in range(2):
-                    run(peer, f"warm{at}", 5)
                 with ThreadPoolExecutor(count) as pool:
+                    list(pool.map(lambda at, p=peer: run(p, f"warm{at}", 8), range(count)))
                     began = time.perf_counter()
                     list(pool.map(lambda at, p=peer: run(p, f"t{at}", steps), range(count)))
                     taken = time.perf_counter() - began
@@ -170,17 +169,18 @@ def long_threads(url: str, sizes: tuple[int, ...], steps: int = 30) -> Rows:
             for name in ("none", "InMemorySaver", PG, US):
                 peer = found.get(name)
                 saver = peer.saver if peer else None
+                sync: Any = {"durability": "sync"} if peer else {}
                 first = graph(saver, 1)
                 thread = config(f"long{size}")
-                first.invoke(start(count=size), thread, durability="sync")
+                first.invoke(start(count=size), thread, **sync)
                 if isinstance(saver, PlumbSaver):
                     saver.forget()
                 began = time.perf_counter()
                 value = {"n": 0} if peer else start(count=size)
-                graph(saver, 1).invoke(value, thread, durability="sync")
+                graph(saver, 1).invoke(value, thread, **sync)
                 resumed = (time.perf_counter() - began) * 1000
                 began = time.perf_counter()
-                graph(saver, steps).invoke(value, thread, durability="sync")
+                graph(saver, steps).invoke(value, thread, **sync)
                 step = (time.perf_counter() - began) / steps * 1000
                 rows.append(
                     {

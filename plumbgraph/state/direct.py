@@ -33,15 +33,16 @@ _NAMES = {(cls.__module__, cls.__name__): cls for cls in _SAMPLES}
 
 
 @cache
-def builder(module: str, name: str) -> tuple[frozenset[str], Build] | None:
-    """The fields a stored message must have and how to build it, or None for any other class."""
+def builder(name: str, module: str) -> Build | None:
+    """What builds a message of this class from its stored fields, or None for any other class.
+
+    It returns None where the fields are not exactly those of the class today.
+    """
     cls = _NAMES.get((module, name))
     if cls is None:
         return None
     build = _build(cls)
-    if not all(_same(cls, build, sample) for sample in _SAMPLES[cls]):
-        return None
-    return frozenset(cls.model_fields), build
+    return build if all(_same(cls, build, sample) for sample in _SAMPLES[cls]) else None
 
 
 def is_direct(cls: type) -> bool:
@@ -51,11 +52,15 @@ def is_direct(cls: type) -> bool:
 
 def _build(cls: type[BaseMessage]) -> Build:
     new, put = cls.__new__, object.__setattr__
+    names = set(cls.model_fields)
+    order = list(cls.model_fields)
 
     def build(fields: dict[str, Any]) -> Any:
+        if list(fields) != order:
+            return None
         message = new(cls)
         put(message, "__dict__", fields)
-        put(message, "__pydantic_fields_set__", set(fields))
+        put(message, "__pydantic_fields_set__", names.copy())
         put(message, "__pydantic_extra__", {})
         put(message, "__pydantic_private__", None)
         return message

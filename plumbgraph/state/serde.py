@@ -164,6 +164,13 @@ class PlumbSerializer(JsonPlusSerializer):
             raise DataCorrupt(f"{message}.", hint="Restore the class, or an alias of its old name.")
 
     def _revive(self, code: int, data: bytes) -> Any:
+        if code == EXT_PYDANTIC_V2:
+            module, name, fields, *_ = ormsgpack.unpackb(
+                data, ext_hook=self._revive, option=_OPTION
+            )
+            build = builder(name, module)
+            if build is not None and (message := build(fields)) is not None:
+                return message
         try:
             return self._rebuild(code, data)
         except (TypeRefused, DataCorrupt) as error:
@@ -172,17 +179,14 @@ class PlumbSerializer(JsonPlusSerializer):
 
     def _rebuild(self, code: int, data: bytes) -> Any:
         if code == EXT_PYDANTIC_V2:
-            return self._message(data)
+            return self._model(data)
         if code == EXT_DELTA_SNAPSHOT or code in _NAMED:
             for module, name in _named_types(ormsgpack.packb(ormsgpack.Ext(code, data))):
                 self._admit(module, name, "read")
         return self._unpack_ext_hook(code, data)
 
-    def _message(self, data: bytes) -> Any:
+    def _model(self, data: bytes) -> Any:
         module, name, fields, *_ = ormsgpack.unpackb(data, ext_hook=self._revive, option=_OPTION)
-        found = builder(module, name)
-        if found is not None and fields.keys() == found[0]:
-            return found[1](fields)
         self._admit(module, name, "read")
         cls: Any = _find(module, name)
         try:
