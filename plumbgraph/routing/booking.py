@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 def doubt(router: CostRouter, lease: Lease, why: str) -> RoutePlan[None]:
     """Count a reservation as spent: its call may have been billed."""
-    yield both(router.budget.ledger, "doubt", lease, why)
+    if not (yield both(router.budget.ledger, "doubt", lease, why)):
+        return
     emit(
         RouteDoubted(
             lease=lease.lease,

@@ -185,8 +185,8 @@ class Ledger(Protocol):
     def release(self, lease: Lease) -> None:
         """Free the lease of a call that was certainly not billed."""
 
-    def doubt(self, lease: Lease, why: str) -> None:
-        """Count the lease as spent: its call may have been billed."""
+    def doubt(self, lease: Lease, why: str) -> bool:
+        """Count the lease as spent: its call may have been billed. False where it is not held."""
 
     def grant(self, grant_id: str, account: Account, nano: int) -> None:
         """Raise an account's room, once for each `grant_id`."""
@@ -212,7 +212,7 @@ class Ledger(Protocol):
     async def arelease(self, lease: Lease) -> None:
         """See `release`."""
 
-    async def adoubt(self, lease: Lease, why: str) -> None:
+    async def adoubt(self, lease: Lease, why: str) -> bool:
         """See `doubt`."""
 
     async def agrant(self, grant_id: str, account: Account, nano: int) -> None:

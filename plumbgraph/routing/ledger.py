@@ -66,13 +66,13 @@ class RedisLedger:
         """See `Ledger.release`."""
         await self._redis.arun(self._one("release", lease.lease))
 
-    def doubt(self, lease: Lease, why: str) -> None:
+    def doubt(self, lease: Lease, why: str) -> bool:
         """See `Ledger.doubt`."""
-        self._redis.run(self._one("doubt", lease.lease, why))
+        return bool(self._redis.run(self._one("doubt", lease.lease, why)))
 
-    async def adoubt(self, lease: Lease, why: str) -> None:
+    async def adoubt(self, lease: Lease, why: str) -> bool:
         """See `Ledger.doubt`."""
-        await self._redis.arun(self._one("doubt", lease.lease, why))
+        return bool(await self._redis.arun(self._one("doubt", lease.lease, why)))
 
     def grant(self, grant_id: str, account: Account, nano: int) -> None:
         """See `Ledger.grant`."""

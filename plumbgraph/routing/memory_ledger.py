@@ -86,10 +86,10 @@ class MemoryLedger:
             if held:
                 self._move(held[1], held=-held[0].nano)
 
-    def doubt(self, lease: Lease, why: str) -> None:
+    def doubt(self, lease: Lease, why: str) -> bool:
         """See `Ledger.doubt`."""
         with self._lock:
-            self._to_doubt(lease.lease, why)
+            return self._to_doubt(lease.lease, why)
 
     def grant(self, grant_id: str, account: Account, nano: int) -> None:
         """See `Ledger.grant`."""
@@ -136,9 +136,9 @@ class MemoryLedger:
         """See `Ledger.release`."""
         self.release(lease)
 
-    async def adoubt(self, lease: Lease, why: str) -> None:
+    async def adoubt(self, lease: Lease, why: str) -> bool:
         """See `Ledger.doubt`."""
-        self.doubt(lease, why)
+        return self.doubt(lease, why)
 
     async def agrant(self, grant_id: str, account: Account, nano: int) -> None:
         """See `Ledger.grant`."""
@@ -178,15 +178,16 @@ class MemoryLedger:
         for name in [name for name, (_, _, due) in self._leases.items() if due <= now]:
             self._to_doubt(name, "its owner was not heard of again")
 
-    def _to_doubt(self, name: str, why: str) -> None:
+    def _to_doubt(self, name: str, why: str) -> bool:
         found = self._leases.pop(name, None)
         if found is None:
-            return
+            return False
         lease, names, _ = found
         self._move(names, held=-lease.nano, spent=lease.nano)
         facts = json.loads(json.dumps(dict(lease.facts)))
         doubt = Doubt(lease=name, nano=lease.nano, why=why, at=lease.at, facts=facts)
         self._doubts[name] = (doubt, names)
+        return True
 
 
 def _dated(account: Account, now: float) -> str:
