@@ -341,7 +341,7 @@ async def test_two_that_perform_at_once_run_it_once(saver: PlumbSaver, database:
     async def node(state: Any) -> Any:
         first, second = (journal_for(saver, database) for _ in range(2))
         results = await asyncio.gather(first.acall(send), second.acall(send))
-        assert results == ["sent", "sent"]
+        assert list(results) == ["sent", "sent"]
         return {"messages": [AIMessage("x")]}
 
     await one_node(node, saver).ainvoke({"messages": []}, T1)
