@@ -19,6 +19,7 @@ from langgraph.store.base import (
 
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory import batching, origin, plans
+from plumbgraph.memory.events import MayEvict
 from plumbgraph.memory.keys import Layout, Namespace, ShardBy, check_tenant
 from plumbgraph.memory.ops import Delete, Get, History, Put
 from plumbgraph.memory.options import OF_PUT, PutOptions, StoreOptions, marked
@@ -27,8 +28,10 @@ from plumbgraph.memory.terms import Terms
 from plumbgraph.memory.timetravel import Change, difference
 from plumbgraph.redis.clients import Redis, RedisPlan
 from plumbgraph.redis.library import library
+from plumbgraph.tracing import emit
 
 Outcome = TypeVar("Outcome")
+_LIBRARY = library("memory")  # read now: a store may be made inside an event loop
 Server: TypeAlias = str | redis_py.Redis | Callable[[], str] | Redis
 """URL, client, or a function that returns a URL."""
 
@@ -50,6 +53,9 @@ class CoreStore(BaseStore):
         feed: int = 10_000,
         max_value_bytes: int = 1_000_000,
         prefix: str = "plumb",
+        durability: Literal["memory", "wait"] = "memory",
+        replicas: int = 1,
+        wait_s: float = 1.0,
     ) -> None:
         if isinstance(tenant, str):
             check_tenant(tenant)
@@ -65,12 +71,15 @@ class CoreStore(BaseStore):
         self.ttl_config = ttl
         self._base = Terms(
             layout=Layout("", shard_by, prefix),
-            library=library("memory"),
+            library=_LIBRARY,
             keep=history,
             age_ms=round(history_age_s * 1000),
             feed=feed,
             max_value_bytes=max_value_bytes,
+            replicas=replicas if durability == "wait" else 0,
+            wait_ms=round(wait_s * 1000),
         )
+        self._warned = False
         self._known: dict[str, Terms] = {}
 
     @classmethod
@@ -96,10 +105,21 @@ class CoreStore(BaseStore):
         return self._known[tenant]
 
     def _run(self, plan: RedisPlan[Outcome]) -> Outcome:
-        return self._redis.run(plan)
+        result = self._redis.run(plan)
+        self._warn()
+        return result
 
     async def _arun(self, plan: RedisPlan[Outcome]) -> Outcome:
-        return await self._redis.arun(plan)
+        result = await self._redis.arun(plan)
+        self._warn()
+        return result
+
+    def _warn(self) -> None:
+        facts = self._redis.facts
+        if self._warned or facts is None or not facts.may_evict:
+            return
+        self._warned = True
+        emit(MayEvict(target=self._redis.target, policy=facts.eviction))
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations together, LangGraph's and this package's, in as few round trips.

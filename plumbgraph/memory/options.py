@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from langgraph.store.base import IndexConfig, TTLConfig
 
@@ -72,6 +72,9 @@ class StoreOptions(TypedDict, total=False):
     feed: int
     max_value_bytes: int
     prefix: str
+    durability: Literal["memory", "wait"]
+    replicas: int
+    wait_s: float
     index: IndexConfig | None
     language: str
     index_bytes: int

@@ -53,6 +53,8 @@ class MemoryStore(KeepingStore):
         feed: About how many entries the change feed of a tenant (or root) holds; 0 for none.
         max_value_bytes: Longest JSON text of a value.
         prefix: First word of every key in Redis.
+        durability: `wait` holds each write until `replicas` replicas confirmed it, for at most
+            `wait_s`; too few are a `NotReplicated`: written, but not confirmed.
 
     Raises:
         SettingsError: The URL or the tenant's name cannot be used.
@@ -79,12 +81,12 @@ class MemoryStore(KeepingStore):
 
     def _run(self, plan: RedisPlan[Answer]) -> Answer:
         if self._dense is None:
-            return self._redis.run(plan)
+            return super()._run(plan)
         return drivers.run(plan, self._send)
 
     async def _arun(self, plan: RedisPlan[Answer]) -> Answer:
         if self._dense is None:
-            return await self._redis.arun(plan)
+            return await super()._arun(plan)
         return await drivers.arun(plan, self._asend)
 
     def _send(self, batch: Batch) -> Replies:

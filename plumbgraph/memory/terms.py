@@ -12,6 +12,7 @@ from plumbgraph.errors import (
     AccessDenied,
     DataCorrupt,
     MemoryInvalid,
+    NotReplicated,
     PlumbError,
     StoreUnavailable,
     VersionConflict,
@@ -33,6 +34,7 @@ class Terms:
         age_ms: Longest time an earlier version, or the trace of a deleted item, is kept.
         feed: About how many entries the change feed holds; 0 for none.
         roots: Root labels that this process knows to be registered.
+        replicas: How many replicas must confirm a write within `wait_ms`; 0 for none.
     """
 
     layout: Layout
@@ -42,6 +44,8 @@ class Terms:
     feed: int
     max_value_bytes: int
     roots: set[tuple[str, str]] = field(default_factory=set)
+    replicas: int = 0
+    wait_ms: int = 1_000
 
     def shard(self, namespace: Namespace) -> Shard:
         """The shard of a namespace."""
@@ -85,20 +89,35 @@ class Terms:
 
         Raises:
             VersionConflict: The condition on the version was not met.
+            NotReplicated: It was written, but too few replicas confirmed it.
         """
         yield from self.registered(namespace)
+        calls = self._confirmed(call)
         try:
-            (reply,) = yield from self.asked((call,))
+            reply, *confirmed = yield from self.asked(calls)
         except StoreUnavailable:
             if not repeatable:
                 raise
-            (reply,) = yield from self.asked((call,))
+            reply, *confirmed = yield from self.asked(calls)
         outcome, version, at_us, due = reply
         if due:
             yield from self.sweep(self.shard(namespace))
         if outcome == b"conflict":
             raise conflict(namespace, key, expected=call.args[5], found=version)
+        if confirmed and confirmed[0] < self.replicas and outcome != b"absent":
+            raise NotReplicated(
+                f"Version {version} of {key!r} in {namespace!r} was written, but "
+                f"{confirmed[0]} of {self.replicas} replicas confirmed it.",
+                namespace=namespace,
+                key=key,
+                version=version,
+            )
         return outcome.decode(), version, at_us
+
+    def _confirmed(self, call: Call) -> tuple[Call | Command, ...]:
+        if not self.replicas:
+            return (call,)
+        return call, Command("WAIT", self.replicas, self.wait_ms, near=call.keys[0])
 
     def registered(self, namespace: Namespace) -> RedisPlan[None]:
         """Make a root label findable before its first item is written."""
