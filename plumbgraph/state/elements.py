@@ -76,24 +76,33 @@ class Elements:
             self.marks = tracked.marks[:same]
 
     def _common(self, old: Ref, tracked: Tracked) -> int:
-        before, marks, keys = tracked.values, tracked.marks, tracked.keys
-        where: list[Place] | None = None
-        most = min(len(self.values), len(before))
-        for at in range(most):
-            value, known = self.values[at], marks[at]
-            if value is not before[at]:
+        marks, where, at = tracked.marks, None, 0
+        most = self._same_keys(tracked)
+        pairs = zip(self.values[:most], tracked.values, marks, strict=False)
+        for at, (value, before, known) in enumerate(pairs):
+            if value is not before:
                 return at
-            if keys is not None and self.keys is not None and keys[at] != self.keys[at]:
-                return at
+            # This loop meets every message of a thread at every step, so the usual case is here.
             if known is True:
                 continue
+            if type(known) is dict:
+                if value.__dict__ == known and not value.__pydantic_extra__:
+                    continue
+                return at
             if known is False:
                 where = where or places(old.spans)
                 if not self._learnt(at, marks, where[at]):
                     return at
             elif not unchanged(value, known, partial(self.raw, at)):
                 return at
-        return most
+        return min(most, len(tracked.values))
+
+    def _same_keys(self, tracked: Tracked) -> int:
+        if tracked.keys is None or self.keys is None:
+            return len(self.values)
+        pairs = enumerate(zip(tracked.keys, self.keys, strict=False))
+        differ = (at for at, (old, new) in pairs if old != new or type(old) is not type(new))
+        return next(differ, len(self.values))
 
     def _learnt(self, at: int, marks: list[Mark], place: Place) -> bool:
         raw = self.raw(at)
