@@ -27,13 +27,11 @@ from plumbgraph.routing import (
     ModelCard,
     Payer,
     Request,
-    Route,
-    RoutedChatModel,
 )
 from plumbgraph.routing.call import Asked, Offer, routed
 from plumbgraph.routing.steps import run
 from plumbgraph.testing import ScriptedChatModel
-from plumbgraph.testing.script import Fault, Reply, tokens
+from plumbgraph.testing.script import Fault, Reply
 
 MakeRouter = Callable[..., CostRouter]
 
@@ -376,65 +374,6 @@ def test_explored_choices_log_their_propensity(make: MakeRouter) -> None:
 def test_run_drives_the_plan_once(make: MakeRouter) -> None:
     router = make()
     assert run(routed(router, asked(router))).message.text == "cheap says hi"
-
-
-def test_the_chat_model_is_a_drop_in(make: MakeRouter, cheap: ScriptedChatModel) -> None:
-    model = RoutedChatModel(make(), route=Route(task="greeting"))
-
-    def add(a: int, b: int) -> int:
-        """Add."""
-        return a + b
-
-    answer = model.bind_tools([add], tool_choice="any").invoke("hello")
-    assert cheap.calls[-1].tool_names == ["add"]
-    assert cheap.calls[-1].tool_choice == "any"
-    assert answer.response_metadata["plumbgraph"]["replayable"] is False
-    assert answer.usage_metadata is not None
-
-
-def test_structured_output_works_through_the_chosen_model(make: MakeRouter) -> None:
-    from pydantic import BaseModel
-
-    class City(BaseModel):
-        """A city."""
-
-        name: str
-
-    said = ScriptedChatModel([City(name="Bonn")], model_name="cheap")
-    model = RoutedChatModel(make(of_cheap={"model": said}))
-    assert model.with_structured_output(City).invoke("which?") == City(name="Bonn")
-
-
-def test_streams_fall_back_only_before_the_first_chunk(make: MakeRouter) -> None:
-    early = ScriptedChatModel([ConnectionError("gone")], model_name="cheap")
-    whole = [c.text for c in RoutedChatModel(make(of_cheap={"model": early})).stream("x")]
-    assert "".join(whole) == "strong says hi"
-    late = ScriptedChatModel(
-        [Reply(text="one two three", fault=Fault(ConnectionError("gone"), after_chunks=2))],
-        model_name="cheap",
-    )
-    got: list[str] = []
-    with pytest.raises(ModelUnavailable, match="after its first words"):
-        got.extend(c.text for c in RoutedChatModel(make(of_cheap={"model": late})).stream("x"))
-    got.clear()
-    cut = ScriptedChatModel(
-        [Reply(text="one two", fault=Fault(after_chunks=1))], model_name="cheap"
-    )
-    with pytest.raises(ModelUnavailable, match="finish reason"):
-        list(RoutedChatModel(make(of_cheap={"model": cut})).stream("x"))
-
-
-async def test_a_stream_carries_usage_and_mark(make: MakeRouter) -> None:
-    said = ScriptedChatModel(
-        [Reply(text="a b c", usage=tokens(100, 10, cached=50))], model_name="cheap"
-    )
-    whole: Any = None
-    async for chunk in RoutedChatModel(make(of_cheap={"model": said})).astream("x"):
-        whole = chunk if whole is None else whole + chunk
-    assert whole.text == "a b c"
-    assert whole.usage_metadata["input_tokens"] == 100
-    mark = whole.response_metadata["plumbgraph"]
-    assert mark["cost_usd"] == pytest.approx(100 * 0.1e-6 + 10 * 0.4e-6)
 
 
 def test_a_card_as_a_name_is_loaded_once(make: MakeRouter) -> None:

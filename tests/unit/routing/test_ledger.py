@@ -86,7 +86,8 @@ def test_what_was_not_billed_is_released(ledger: Ledger) -> None:
 def test_a_doubt_counts_as_spent_until_a_late_charge_clears_it(ledger: Ledger) -> None:
     held = lease("one")
     ledger.reserve(held, ttl_s=60)
-    ledger.doubt(held, "timeout")
+    assert ledger.doubt(held, "timeout")
+    assert not ledger.doubt(held, "timeout")
     assert sums(ledger) == [(400, 0), (400, 0)]
     (doubt,) = ledger.doubts()
     assert (doubt.lease, doubt.nano, doubt.why) == ("one", 400, "timeout")
