@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Self, TypeAlias, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
@@ -29,6 +30,8 @@ Replies: TypeAlias = list[Any]
 RedisPlan: TypeAlias = Generator[Batch, Replies, Result]
 
 _CONNECTION = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
+# looking up its own version for CLIENT SETINFO reads files inside the event loop
+_NAMELESS: dict[str, Any] = {"driver_info": None} if find_spec("redis.driver_info") else {}
 _NOT_NOW = (
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
@@ -262,6 +265,7 @@ class Redis:
             "timeout": self._timeout_s,
             "socket_connect_timeout": self._timeout_s,
             "socket_timeout": self._timeout_s,
+            **_NAMELESS,
         }
         if callable(self._server):
             given["credential_provider"] = _FreshCredentials(self._server)
