@@ -45,7 +45,7 @@ NOUNS: dict[str, Noun] = {
     "router": Noun("router", "Parts", "Models, prices, budgets and what routing saved."),
     "policy": Noun("policy", "Parts", "What an agent may use, and which rule says so."),
     "workspace": Noun("workspace", "Parts", "Snapshots of an agent's files."),
-    "state": Noun("state", "Parts", "Checkpoints: sizes, history, adoption, deletion."),
+    "state": Noun("state", "Parts", "Checkpoints: sizes, pruning, import and export."),
     "up": Noun("servers", "Servers", "Start the embedded PostgreSQL and Valkey."),
     "status": Noun("servers", "Servers", "Show what runs."),
     "down": Noun("servers", "Servers", "Stop the embedded servers."),
