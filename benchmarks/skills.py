@@ -46,7 +46,7 @@ def scan(folder: Path, work: Path, rounds: int) -> list[Row]:
         "warm, same process": held.refresh,
     }.items():
         rows.append({"skills": count, "scan": what, "seconds": median(timed(action, rounds))})
-    theirs = median(timed(partial(peer.load, folder), max(1, rounds // 2), warm=0))
+    theirs = median(timed(partial(peer.load, folder), 1, warm=0))
     rows.append({"skills": count, "scan": "deepagents, every thread", "seconds": theirs})
     return rows
 
@@ -55,7 +55,7 @@ def catalogs(folders: dict[str, Path], exact: TokenCounter | None, work: Path) -
     """Tokens of the catalog block at several sizes, counted exactly where possible."""
     rows: list[Row] = []
     for name, folder in folders.items():
-        library = SkillLibrary([folder], cache=work / "catalog")
+        library = SkillLibrary([folder], cache=work / "cache")
         catalog = library.catalog(query="help me debug a failing test")
         theirs = peer.prompt(folder)
         rows.append(
@@ -75,7 +75,7 @@ def selection(folders: dict[str, Path], cases: Sequence[Case], work: Path) -> li
     """Recall on the half that weights were chosen on, on the other half, and on all."""
     rows: list[Row] = []
     for name, folder in folders.items():
-        library = SkillLibrary([folder], cache=work / "selection")
+        library = SkillLibrary([folder], cache=work / "cache")
         known = [record.name for record in library.report().loaded]
         usable = [c for c in cases if not c.accepted or c.accepted & set(known)]
         for part, chosen in {
@@ -102,9 +102,9 @@ def _recall(found: Evaluation) -> Row:
 
 def latency(folder: Path, cases: Sequence[Case], work: Path) -> list[Row]:
     """Milliseconds of a search among many skills, the index at hand."""
-    library = SkillLibrary([folder], cache=work / "latency")
+    library = SkillLibrary([folder], cache=work / "cache")
     build = timed(lambda: library.search("warm up"), 1, warm=0)[0]
-    again = SkillLibrary([folder], cache=work / "latency")
+    again = SkillLibrary([folder], cache=work / "cache")
     reload = timed(lambda: again.search("warm up"), 1, warm=0)[0]
     times = [
         timed(partial(library.search, case.query), 1, warm=0)[0] for _ in range(3) for case in cases
@@ -123,7 +123,7 @@ def latency(folder: Path, cases: Sequence[Case], work: Path) -> list[Row]:
 
 def steadiness(folder: Path, cases: Sequence[Case], work: Path) -> list[Row]:
     """Share of the catalog's text that stays an identical prefix over twenty turns."""
-    library = SkillLibrary([folder], cache=work / "steady")
+    library = SkillLibrary([folder], cache=work / "cache")
     make = random.Random(7)
     topics = make.sample([c.query for c in cases if c.accepted], 5)
     shares: list[float] = []
@@ -171,9 +171,9 @@ def measure(data: Path, work: Path, rounds: int, redis: str | None) -> dict[str,
     sizes = {"10": corpus.some(given, work / "ten", 10), **folders, "10,000": many}
     results = {
         "Scan": scan(many, work, rounds),
+        "Search": latency(many, cases, work),
         "Catalog tokens": catalogs(sizes, exact, work),
         "Selection": selection(folders, cases, work),
-        "Search": latency(many, cases, work),
         "Prefix over 20 turns": steadiness(folders.get("with pm-skills", given), cases, work),
         "State and unloading": peer.state_rows(many, work, exact),
     }

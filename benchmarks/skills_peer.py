@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ def load(folder: Path) -> dict[str, Any]:
     return update
 
 
+@cache
+def loaded_once(folder: Path) -> dict[str, Any]:
+    """The same, for what is not timed."""
+    return load(folder)
+
+
 def prompt(folder: Path) -> str:
     """What it puts into every system prompt; one folder level is all it looks at."""
     own = middleware(folder)
@@ -40,14 +47,14 @@ def prompt(folder: Path) -> str:
         records = SkillLibrary([folder], cache=None).report().loaded
         found: list[dict[str, Any]] = [_as_theirs(record) for record in records]
         return str(own._format_skills_list(found))  # noqa: SLF001 - the peer's own rendering
-    return str(own._format_skills_list(load(folder)["skills_metadata"]))  # noqa: SLF001 - as above
+    return str(own._format_skills_list(loaded_once(folder)["skills_metadata"]))  # noqa: SLF001 - as above
 
 
 def state_rows(folder: Path, work: Path, exact: TokenCounter | None) -> list[dict[str, Any]]:
     """Bytes in a checkpoint, and what load, unload and load again do to the prompt."""
     serde = JsonPlusSerializer()
     count = exact or (lambda text: len(text) // 4)
-    library = SkillLibrary([folder], cache=work / "state")
+    library = SkillLibrary([folder], cache=work / "cache")
     desk = SkillDesk(library, blobs=FolderBlobs(work / "blobs", space="skills"))
     entries = dict(desk.begin({}, None, turn="1", query="debug").get("skills", {}))
     catalog = desk.begin({}, None, turn="1", query="debug")["skills_catalog"]
@@ -57,7 +64,7 @@ def state_rows(folder: Path, work: Path, exact: TokenCounter | None) -> list[dic
     put_down = merge_skills(loaded, desk.unload(loaded, name).entries)
     again = merge_skills(put_down, desk.load(put_down, name).entries)
     body = library.open(name).body[:200]
-    theirs = serde.dumps_typed(load(folder)["skills_metadata"])[1]
+    theirs = serde.dumps_typed(loaded_once(folder)["skills_metadata"])[1]
     rows = {
         "bytes a loaded skill": (len(serde.dumps_typed(loaded)[1]), None),
         f"bytes of state at {len(library)} available": (

@@ -12,6 +12,8 @@ import snowballstemmer
 _STEMMER = snowballstemmer.stemmer("english")
 _STEMMING = threading.Lock()
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\W_a-z0-9]+")
+_APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
+_MARKS = re.compile("[\u0300-\u036f]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
 _BRITISH = (
     (re.compile(r"is(e|es|ed|er|ers|ing|ation|ations)$"), r"iz\1"),
@@ -44,10 +46,11 @@ STOP = frozenset(
     """.split()  # noqa: SIM905 - a list of words reads better as words
 )
 _APART = re.compile(
-    r"[^.!?\n]*\b(?:do not|don't|never|not)\s+(?:use|trigger|invoke|activate|load|apply)\b[^.!?\n]*"
-    r"|[^.!?\n]*\bnot\s+(?:for|intended)\b[^.!?\n]*",
+    r"\b(?:do not|don't|never|not)\s+(?:use|trigger|invoke|activate|load|apply)\b"
+    r"|\bnot\s+(?:for|intended)\b",
     re.IGNORECASE,
 )
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 
 
 def terms_of(text: str) -> list[str]:
@@ -60,11 +63,9 @@ def split_words(text: str) -> list[str]:
 
     Scripts without spaces (Chinese, Japanese, Korean) come as overlapping pairs of characters.
     """
-    folded = (
-        unicodedata.normalize("NFKC", _CAMEL.sub(" ", text))
-        .lower()
-        .replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    )
+    folded = _CAMEL.sub(" ", text).lower()
+    if not text.isascii():
+        folded = unicodedata.normalize("NFKC", folded).replace(_APOSTROPHE, "'")
     if folded.isascii():
         return _WORD.findall(folded)
     words: list[str] = []
@@ -93,12 +94,12 @@ def term(word: str) -> str:
 
 def affirmative(description: str) -> str:
     """A description without the sentences that say what the skill is *not* for."""
-    return _APART.sub(" ", description)
+    sentences = _SENTENCE_END.split(description)
+    return " ".join(sentence for sentence in sentences if not _APART.search(sentence))
 
 
 def _unaccented(text: str) -> str:
-    spread = unicodedata.normalize("NFD", text)
-    return unicodedata.normalize("NFC", "".join(c for c in spread if not unicodedata.combining(c)))
+    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", text)))
 
 
 def _without_spaces(word: str) -> bool:
