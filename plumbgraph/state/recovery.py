@@ -52,6 +52,7 @@ class RecoveryRules:
         idle_s: Also take up unfinished threads that nobody ever claimed and that were not
             touched for so long. None leaves them, since a live run may be slow.
         ttl_s: Lease of each claim.
+        durability: How the runs are stored. "sync" notices a lost claim before the next step.
         config: Merged into the config of each run (recursion limit, callbacks, …).
     """
 
@@ -61,6 +62,7 @@ class RecoveryRules:
     grace_s: float = 5.0
     idle_s: float | None = None
     ttl_s: float = 30.0
+    durability: Literal["sync", "async", "exit"] = "sync"
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def config_of(self, thread: str) -> dict[str, Any]:

@@ -87,7 +87,8 @@ class RunFace:
 
             def send(step: Step, thread: str = thread) -> Replies:
                 if isinstance(step, Invoke):
-                    graph().invoke(step.value, rules.config_of(thread))
+                    config = rules.config_of(thread)
+                    graph().invoke(step.value, config, durability=rules.durability)
                     return []
                 return self._core.db.send(step)
 
@@ -108,7 +109,8 @@ class RunFace:
 
             async def send(step: Step, thread: str = thread) -> Replies:
                 if isinstance(step, Invoke):
-                    await graph().ainvoke(step.value, rules.config_of(thread))
+                    config = rules.config_of(thread)
+                    await graph().ainvoke(step.value, config, durability=rules.durability)
                     return []
                 return await self._core.db.asend(step)
 
