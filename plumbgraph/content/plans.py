@@ -94,12 +94,22 @@ class Shelf:
 
 def put_many(shelf: Shelf, blobs: Mapping[str, bytes], refs: Iterable[Ref]) -> SqlPlan[None]:
     """Store blobs in transactions of bounded size, the references in the last."""
+    yield from put_packed((_put(shelf, group) for group in _groups(blobs)), shelf, refs)
+
+
+def packed(shelf: Shelf, blobs: Mapping[str, bytes]) -> list[Statement]:
+    """The statements that store blobs: all the compressing and sealing, to be done in a thread."""
+    return [_put(shelf, group) for group in _groups(blobs)]
+
+
+def put_packed(statements: Iterable[Statement], shelf: Shelf, refs: Iterable[Ref]) -> SqlPlan[None]:
+    """Send what `packed` made, the references with the last."""
     refer = _refer(shelf, list(refs))
     waiting: tuple[Statement, ...] = ()
-    for group in _groups(blobs):
+    for statement in statements:
         if waiting:
             yield waiting
-        waiting = (_put(shelf, group),)
+        waiting = (statement,)
     if waiting or refer:
         yield (*waiting, *refer)
 

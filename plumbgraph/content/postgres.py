@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 from plumbgraph.content import plans
@@ -67,7 +68,8 @@ class PostgresBlobs:
 
     async def aput_many(self, blobs: Mapping[str, bytes], *, refs: Iterable[Ref] = ()) -> None:
         """See `BlobStore.put_many`."""
-        await self.database.arun(plans.put_many(self._shelf, blobs, refs))
+        statements = await asyncio.to_thread(plans.packed, self._shelf, blobs)
+        await self.database.arun(plans.put_packed(statements, self._shelf, refs))
 
     async def aget_many(self, digests: Iterable[str]) -> dict[str, bytes]:
         """See `BlobStore.get_many`."""
