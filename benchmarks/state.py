@@ -9,15 +9,18 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from langgraph.checkpoint.base import empty_checkpoint
 from psycopg.conninfo import conninfo_to_dict
 
-from benchmarks.state_peers import Peer, behind, config, graph, peers, start
+from benchmarks.state_peers import TEXTS, Peer, behind, config, graph, peers, start
 from benchmarks.tables import interleaved, machine, median, print_table, write_json
 from plumbgraph.state import PlumbSaver
+from plumbgraph.testing import check_saver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -139,6 +142,57 @@ def threads(url: str, delays: tuple[int, ...], count: int = 16, steps: int = 40)
     return rows
 
 
+def window(url: str, delay: int = 30, branches: int = 12, rounds: int = 8) -> Rows:
+    """How long finished parallel branches are not yet stored, the database far away."""
+    rows: Rows = []
+    with _away(url, delay) as far, peers(far, None) as found:
+        for name in (PG, US):
+            saver = found[name].saver
+            if name == US:
+                saver = PlumbSaver(far, schema=str(found[US].schema), adopt="off", pool_max=16)
+            waits: list[float] = []
+            with ThreadPoolExecutor(branches) as pool:
+                for at in range(rounds):
+                    head = saver.put(config(f"w{at}"), empty_checkpoint(), {"step": 0}, {})
+                    began = time.perf_counter()
+
+                    def note(
+                        task: int, head: Any = head, began: float = began, saver: Any = saver
+                    ) -> float:
+                        saver.put_writes(head, [("messages", TEXTS[task])], f"task-{task}")
+                        return time.perf_counter() - began
+
+                    waits += pool.map(note, range(branches)) if at > 1 else []
+                    list(pool.map(note, range(branches)))
+            waits.sort()
+            rows.append(
+                {
+                    "saver": name,
+                    "median ms": waits[len(waits) // 2] * 1000,
+                    "longest ms": waits[-1] * 1000,
+                }
+            )
+            if name == US:
+                saver.close()
+    return rows
+
+
+def kit(url: str, redis_url: str | None) -> Rows:
+    """What `check_saver` says of each saver, probe by probe."""
+    with peers(url, redis_url) as found:
+        reports = {
+            name: check_saver(partial(nullcontext, peer.saver)) for name, peer in found.items()
+        }
+    rows: Rows = []
+    for at, finding in enumerate(reports[US].findings):
+        outcomes = {name: report.findings[at].outcome for name, report in reports.items()}
+        rows.append({"probe": finding.probe, **outcomes})
+    for name, report in reports.items():
+        for each in report.failures:
+            print(f"{name}: {each.probe}: {each.reason}")
+    return rows
+
+
 @contextmanager
 def _away(url: str, delay_ms: int) -> Iterator[str]:
     if not delay_ms:
@@ -255,6 +309,8 @@ def _all(asked: argparse.Namespace, url: str) -> None:
         "files 200": lambda: volume(url, asked.redis, "files", 200),
         "async": lambda: asyncio.run(asynchronous(url, asked.rounds)),
         "threads": lambda: threads(url, (0, 2, 10)),
+        "kit": lambda: kit(url, asked.redis),
+        "window": lambda: window(url),
         "long": lambda: long_threads(url, (100, 2000, 5000)),
     }
     if asked.full:
