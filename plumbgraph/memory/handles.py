@@ -24,7 +24,8 @@ class HandleIndex:
     def put(self, key: str, names: Iterable[str]) -> None:
         """Let these names, and no others, call up the key."""
         self.drop(key)
-        handles = tuple({words for name in names if (words := tuple(name_words(name)))})
+        forms = (form(name) for name in names for form in (name_words, _unsplit))
+        handles = tuple({words for form in forms if (words := tuple(form))})
         if not handles:
             return
         self._of[key] = handles
@@ -65,6 +66,11 @@ class HandleIndex:
         for first in self._near.get(word[:2], ()):
             if same_word(first, word):
                 yield from self._by_first[first]
+
+
+def _unsplit(name: str) -> list[str]:
+    """The words of a name whose capitals do not part it: `ReactJS` is one word to most."""
+    return raw_words(name.replace("_", " "))
 
 
 def _stands(handle: Handle, words: Sequence[str]) -> bool:
