@@ -55,7 +55,7 @@ class SkillKit:
         blobs: Blobs | None = None,
     ) -> None:
         if not isinstance(library, SkillLibrary):
-            library = SkillLibrary([library] if isinstance(library, str) else library)
+            library = SkillLibrary(library)
         self.brought = [t if isinstance(t, BaseTool) else as_tool(t) for t in tools]
         rules = rules or Rules()
         gated = rules.gated | {tool.name for tool in self.brought}

@@ -37,7 +37,7 @@ class SkillLibrary:
     seen; the first call scans.
 
     Args:
-        sources: Folders or source objects, in order of precedence.
+        sources: Folders or source objects in order of precedence; a single one may stand alone.
         cache: Folder to remember scans and the search index in, `None` for memory only.
         dense: An optional second opinion for `search`, for example sentence embeddings.
         weights: How `search` weighs its evidence.
@@ -46,7 +46,7 @@ class SkillLibrary:
 
     def __init__(
         self,
-        sources: Iterable[Source | str | os.PathLike[str]],
+        sources: Iterable[Source | str | os.PathLike[str]] | Source | str | os.PathLike[str],
         *,
         cache: CacheFolder = "default",
         dense: DenseScorer | None = None,
@@ -54,7 +54,8 @@ class SkillLibrary:
         counter: TokenCounter = count_tokens,
     ) -> None:
         self._cache = default_cache() if cache == "default" else Path(cache) if cache else None
-        self.sources = _labelled([_source(source, self._cache) for source in sources])
+        several = [sources] if isinstance(sources, (str, os.PathLike, Source)) else sources
+        self.sources = _labelled([_source(source, self._cache) for source in several])
         self.counter = counter
         self._dense = dense
         self._weights = weights or Weights()

@@ -6,12 +6,14 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from plumbgraph.clock import SYSTEM, Clock
-from plumbgraph.errors import PlumbError, SkillInvalid, StoreUnavailable
+from plumbgraph.errors import PlumbError, SkillInvalid, SkillTampered, StoreUnavailable
 from plumbgraph.redis.clients import Command, Redis, RedisPlan
 from plumbgraph.skills import registry_plans as plans
 from plumbgraph.skills.events import RegistryUnavailable
@@ -139,7 +141,7 @@ class RegistrySource:
             try:
                 self._update()
                 notices: tuple[Diagnostic, ...] = ()
-            except StoreUnavailable as error:
+            except (StoreUnavailable, ResponseError) as error:
                 notices = (self._fall_back(error),)
             return self._scan_of(notices)
 
@@ -163,25 +165,32 @@ class RegistrySource:
         if self._last_id is not None and self.redis.run(plans.head(self.keys)) == self._last_id:
             return
         last_id, names = self.redis.run(plans.listing(self.keys, self.tag))
-        self._fetch([digest for digest in names.values() if digest not in self._blobs])
-        manifests = [read_manifest(self._blobs[digest]) for digest in names.values()]
-        mains = [f.digest for files in manifests for f in files if f.path == SKILL_FILE]
-        self._fetch([digest for digest in mains if digest not in self._blobs])
+        self._fetch(names.values(), lenient=True)
+        mains = [main for digest in names.values() if (main := self._main_digest(digest))]
+        self._fetch(mains, lenient=True)
         keep = {*names.values(), *mains}
         self._blobs = {digest: data for digest, data in self._blobs.items() if digest in keep}
         self._last_id, self._names = last_id, names
         self._save()
 
-    def _fetch(self, digests: list[str]) -> None:
-        if digests:
-            self._blobs |= self.redis.run(plans.blobs(self.keys, digests))
+    def _fetch(self, digests: Iterable[str], *, lenient: bool = False) -> None:
+        missing = [digest for digest in digests if digest not in self._blobs]
+        if missing:
+            self._blobs |= self.redis.run(plans.blobs(self.keys, missing, lenient=lenient))
 
     def _scan_of(self, notices: tuple[Diagnostic, ...]) -> Scan:
         records: list[SkillRecord] = []
         rejected: list[Rejected] = []
         for name, digest in sorted(self._names.items()):
             path = f"{self.label}/{name}@{digest[:12]}"
-            parsed = read_frontmatter(self._main(digest), path)
+            main = self._blobs.get(self._main_digest(digest))
+            if main is None:
+                fault = Diagnostic(
+                    "skills.tampered", "its content is not sound", path, level="error"
+                )
+                rejected.append(Rejected(path, (fault,)))
+                continue
+            parsed = read_frontmatter(main, path)
             record = make_record(
                 parsed, source=self.label, location=digest, folder=name, fingerprint=digest
             )
@@ -192,17 +201,21 @@ class RegistrySource:
         fingerprint = f"{self.label}:{sorted(self._names.items())}"
         return Scan(tuple(records), tuple(rejected), notices, fingerprint)
 
-    def _main(self, digest: str) -> bytes:
-        files = read_manifest(self._blobs[digest])
-        return next((self._blobs[f.digest] for f in files if f.path == SKILL_FILE), b"")
+    def _main_digest(self, digest: str) -> str:
+        """Where the `SKILL.md` of a version lies, or nothing when its manifest is not sound."""
+        try:
+            files = read_manifest(self._blobs.get(digest, b""))
+        except SkillTampered:
+            return ""
+        return next((file.digest for file in files if file.path == SKILL_FILE), "")
 
     def _files(self, record: SkillRecord, only: str | None = None) -> dict[str, bytes]:
         digest = record.location
         try:
             with self._lock:
-                self._fetch([digest] if digest not in self._blobs else [])
+                self._fetch([digest])
                 files = [f for f in read_manifest(self._blobs[digest]) if only in {None, f.path}]
-                self._fetch([f.digest for f in files if f.digest not in self._blobs])
+                self._fetch(f.digest for f in files)
                 contents = {file.path: self._blobs[file.digest] for file in files}
         except PlumbError as error:
             raise SkillInvalid(
@@ -220,11 +233,11 @@ class RegistrySource:
             )
         return contents
 
-    def _fall_back(self, error: StoreUnavailable) -> Diagnostic:
+    def _fall_back(self, error: Exception) -> Diagnostic:
         if self._last_id is None:
             self._restore()
-        emit(RegistryUnavailable(registry=self.keys.registry, error=error.message))
-        message = f"the last good copy with {len(self._names)} skills is used ({error.message})"
+        emit(RegistryUnavailable(registry=self.keys.registry, error=str(error)))
+        message = f"the last good copy with {len(self._names)} skills is used ({error})"
         return Diagnostic("skills.registry_unavailable", message, self.label)
 
     def _save(self) -> None:

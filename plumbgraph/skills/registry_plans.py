@@ -145,8 +145,10 @@ def listing(keys: Keys, tag: str) -> RedisPlan[tuple[str, dict[str, str]]]:
     return (last[0][0].decode() if last else START), names
 
 
-def blobs(keys: Keys, digests: Iterable[str]) -> RedisPlan[dict[str, bytes]]:
-    """Content by digest, each verified.
+def blobs(
+    keys: Keys, digests: Iterable[str], *, lenient: bool = False
+) -> RedisPlan[dict[str, bytes]]:
+    """Content by digest, each verified; `lenient` leaves out what is missing or wrong.
 
     Raises:
         SkillNotFound: One is not in the registry.
@@ -158,8 +160,13 @@ def blobs(keys: Keys, digests: Iterable[str]) -> RedisPlan[dict[str, bytes]]:
         part = wanted[start : start + _BATCH]
         (values,) = yield (Command("MGET", *map(keys.blob, part)),)
         _raise(values, "", None)
-        found |= _verified(part, values)
+        sound = [(own, data) for own, data in zip(part, values, strict=True) if _sound(own, data)]
+        found |= dict(sound) if lenient else _verified(part, values)
     return found
+
+
+def _sound(digest: str, data: bytes | None) -> bool:
+    return data is not None and digest_of(data) == digest
 
 
 def _verified(digests: Sequence[str], values: Sequence[bytes | None]) -> dict[str, bytes]:

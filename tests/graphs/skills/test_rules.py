@@ -325,3 +325,66 @@ def test_a_library_that_breaks_does_not_end_the_run(
     (tmp_path / "skills").rmdir()
     assert str(ask(graph)["messages"][-1].text) == "fine"
     assert prompts(node) == ["You are a tester."]
+
+
+def test_every_choice_is_an_event(make_skill: Any, build: Build) -> None:
+    import sys
+
+    import plumbgraph.tracing
+
+    seen: list[Any] = []
+
+    class Sink:
+        def write(self, record: Any) -> None:
+            seen.append(record)
+
+    make_skill("pdf", "Read PDF")
+    make_skill("keys", metadata={"requires_tools": "secret"})
+    graph, _ = build(
+        [
+            call("secret", x=1),
+            call("load_skill", name="pdf"),
+            call("search_skills", query="read"),
+            call("unload_skill", name="pdf"),
+            "end",
+        ],
+        brought=[secret],
+    )
+    sink = Sink()
+    assert plumbgraph.tracing.emit
+    module: Any = sys.modules["plumbgraph.tracing.emit"]  # `emit` is also the function's name
+    module.attach(sink)
+    try:
+        ask(graph)
+    finally:
+        module.detach(sink)
+    names = [record["event"] for record in seen if record["event"].startswith("skill.")]
+    expected = ["catalog_shown", "tool_denied", "loaded", "searched", "unloaded"]
+    assert {f"skill.{name}" for name in expected} <= set(names)
+    loaded = next(record for record in seen if record["event"] == "skill.loaded")
+    assert loaded["thread_id"] == "t"
+
+
+def test_a_real_policy_is_asked(make_skill: Any, build: Build) -> None:
+    from plumbgraph.policy.policy import Policy
+
+    make_skill("tools", files={"scripts/say.py": "print('said')"})
+
+    def plain(x: int) -> str:
+        """Do a plain thing."""
+        return f"plain {x}"
+
+    graph, node = build(
+        [
+            [call("plain", x=1), call("load_skill", name="tools")],
+            call("run_skill_script", name="tools", script="scripts/say.py"),
+            "end",
+        ],
+        tools=[plain],
+        policy=Policy({"version": 1, "tools": {"deny": ["plain", "skill:tools/*"]}}),
+        scripts=ScriptRules(mode="allow"),
+    )
+    said = texts(ask(graph))
+    assert "Nothing was done" in said[0]
+    assert "was not run" in said[2]
+    assert "plain" not in [t["function"]["name"] for t in node.model.calls[0].tools]

@@ -248,6 +248,21 @@ def test_tampered_content_is_refused(redis_url: str, skills: SkillLibrary) -> No
     assert "another digest" in str(caught.value)
 
 
+def test_one_tampered_skill_hides_no_other(redis_url: str, skills: SkillLibrary) -> None:
+    registry = SkillRegistry(redis_url)
+    for name in ("pdf", "other"):
+        registry.publish(skills.open(name))
+    bad = skills.open("pdf")
+    main = next(f for f in bad.files if f.path == "SKILL.md")
+    registry.redis.send((Command("SET", registry.keys.blob(main.digest), b"evil"),))
+    report = SkillLibrary(RegistrySource(redis_url), cache=None).report()
+    assert [r.name for r in report.loaded] == ["other"]
+    assert [r.code for r in report.rejected] == ["skills.tampered"]
+    registry.redis.send((Command("SET", registry.keys.log, "not a stream"),))
+    broken = SkillLibrary(RegistrySource(redis_url), cache=None).report()
+    assert broken.notices[0].code == "skills.registry_unavailable"
+
+
 def test_a_publish_without_content_is_refused(redis_url: str) -> None:
     from redis.exceptions import ResponseError
 
