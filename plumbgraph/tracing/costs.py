@@ -38,11 +38,30 @@ def with_cost(usage: Mapping[str, Any], cost: Cost | float) -> dict[str, Any]:
     return {**usage, "total_cost": float(cost)}
 
 
+def add_costs(response: LLMResult, price: Pricing) -> list[str]:
+    """Price each message that tells its tokens and no cost; the models nobody could price."""
+    unknown = []
+    for generation in (each for row in response.generations for each in row):
+        message = getattr(generation, "message", None)
+        usage = getattr(message, "usage_metadata", None)
+        if message is None or not usage or usage.get("total_cost") is not None:
+            continue
+        about = message.response_metadata or {}
+        model = str(about.get("model_name") or about.get("model") or "")
+        cost = price(model, usage)
+        if cost is None:
+            unknown.append(model)
+        else:
+            message.usage_metadata = with_cost(usage, cost)
+    return unknown
+
+
 class Costs(BaseCallbackHandler):
     """A callback handler that prices every answer that does not say its cost.
 
-    Put it before others among the callbacks: they then see the cost, and so do the graph's
-    state, its guard and the next process.
+    The graph's state, its guard and the next process see the cost then. LangChain promises no
+    order among handlers: for costs in the log and in LangSmith pass `price` to `trace` and
+    `LangSmith` instead.
 
     Args:
         price: Says what a call cost.
@@ -59,15 +78,5 @@ class Costs(BaseCallbackHandler):
 
     def on_llm_end(self, response: LLMResult, **_: Any) -> None:
         """Add the cost to each message that tells its tokens."""
-        for generation in (each for row in response.generations for each in row):
-            message = getattr(generation, "message", None)
-            usage = getattr(message, "usage_metadata", None)
-            if message is None or not usage or usage.get("total_cost") is not None:
-                continue
-            about = message.response_metadata or {}
-            model = str(about.get("model_name") or about.get("model") or "")
-            cost = self.price(model, usage)
-            if cost is None:
-                self.unknown[model] = self.unknown.get(model, 0) + 1
-            else:
-                message.usage_metadata = with_cost(usage, cost)
+        for model in add_costs(response, self.price):
+            self.unknown[model] = self.unknown.get(model, 0) + 1

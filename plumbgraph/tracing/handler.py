@@ -22,6 +22,7 @@ from plumbgraph.clock import SYSTEM
 from plumbgraph.errors import SettingsError
 from plumbgraph.tracing import run_events as events
 from plumbgraph.tracing.context import RUN, RunScope, from_runtime
+from plumbgraph.tracing.costs import Pricing, add_costs
 from plumbgraph.tracing.emit import Sink, scoped, write
 from plumbgraph.tracing.jsonl import JsonLog
 from plumbgraph.tracing.open_runs import OpenRun, OpenRuns
@@ -46,6 +47,7 @@ def trace(
     *,
     path: str | os.PathLike[str] | None = None,
     sinks: Iterable[Sink] = (),
+    price: Pricing | None = None,
 ) -> Trace:
     """A trace that writes what happens to a log file and to other sinks.
 
@@ -58,6 +60,8 @@ def trace(
 
         graph = plumbgraph.trace(graph, path="run.jsonl").graph     # or a config dict: .config
 
+    `price` puts a cost into answers that do not tell theirs; see `plumbgraph.tracing.costs`.
+
     Content stays out of the events: messages, arguments and results appear as digests and
     lengths, error messages with secrets and mail addresses taken out.
 
@@ -65,7 +69,7 @@ def trace(
         SettingsError: Neither `path` nor `sinks` is given, or the first argument is no graph
             and no config.
     """
-    return Trace(graph_or_config, path=path, sinks=sinks)
+    return Trace(graph_or_config, path=path, sinks=sinks, price=price)
 
 
 class Trace(GraphCallbackHandler):
@@ -87,7 +91,9 @@ class Trace(GraphCallbackHandler):
         *,
         path: str | os.PathLike[str] | None = None,
         sinks: Iterable[Sink] = (),
+        price: Pricing | None = None,
     ) -> None:
+        self.price = price
         self.log = JsonLog(path) if path is not None else None
         self.plumb_sinks: tuple[Sink, ...] = (*((self.log,) if self.log else ()), *sinks)
         if not self.plumb_sinks:
@@ -266,6 +272,8 @@ class Trace(GraphCallbackHandler):
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
         """A model answered."""
+        if self.price is not None:
+            add_costs(response, self.price)
         run = self._open.end(run_id)
         if run is None:
             return

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
+from langchain_core.outputs import LLMResult
 from langchain_core.tracers.langchain import LangChainTracer
 from langsmith import Client, utils
 from langsmith.run_trees import RunTree
 
 from plumbgraph.clock import SYSTEM
 from plumbgraph.tracing.context import from_runtime
-from plumbgraph.tracing.costs import Costs, Pricing
+from plumbgraph.tracing.costs import Pricing, add_costs
 from plumbgraph.tracing.emit import Sink, write
 from plumbgraph.tracing.handler import Trace
 from plumbgraph.tracing.langsmith_facts import Facts
@@ -95,10 +96,9 @@ class LangSmith:
         self.session_id = session_id
         self.unsent = False
         self._facts: dict[str, Facts] = {}
-        self.trace = Trace(path=log, sinks=[self, *sinks])
-        self.tracer = Tracer(client=self.client, project_name=project, tell=self._told)
-        priced = [Costs(price)] if price else []
-        self.config: dict[str, Any] = {"callbacks": [*priced, self.trace, self.tracer]}
+        self.trace = Trace(path=log, sinks=[self, *sinks], price=price)
+        self.tracer = Tracer(client=self.client, project_name=project, tell=self._told, price=price)
+        self.config: dict[str, Any] = {"callbacks": [self.trace, self.tracer]}
         self._work: list[threading.Thread] = []
         if log is not None and repair:
             self._work = [threading.Thread(target=self._repair, args=(log,), daemon=True)]
@@ -210,15 +210,28 @@ def _client(url: str | None, kept: Path | None) -> Client:
 class Tracer(LangChainTracer):
     """LangChain's own tracer, with redacted names and tags and what our events say of a run."""
 
-    def __init__(self, *, tell: Callable[[str], Facts] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        tell: Callable[[str], Facts] | None = None,
+        price: Pricing | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self.price = price
         self.tell = tell or (lambda _: Facts())
 
     def copy_with_metadata_defaults(self, **defaults: Any) -> Self:
         """A copy for nested runs, which shares what is known of the runs."""
         copy: Any = super().copy_with_metadata_defaults(**defaults)
-        copy.tell = self.tell
+        copy.tell, copy.price = self.tell, self.price
         return copy  # type: ignore[no-any-return]
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> RunTree:
+        """A model answered; its cost is added where nobody told it."""
+        if self.price is not None:
+            add_costs(response, self.price)
+        return super().on_llm_end(response, run_id=run_id, **more)
 
     def _start_trace(self, run: RunTree) -> None:
         run.name = _clean(run.name)
