@@ -76,7 +76,12 @@ def script_of(page: list[Block]) -> str:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_python_blocks_run(path: Path, place: dict[str, str], tmp_path: Path) -> None:
+def test_the_blocks_of_a_page_run(path: Path, place: dict[str, str], tmp_path: Path) -> None:
+    run_python_blocks(path, place, tmp_path)
+    run_shell_blocks(path, place)
+
+
+def run_python_blocks(path: Path, place: dict[str, str], tmp_path: Path) -> None:
     page = blocks(path.read_text())
     script = script_of(page)
     if not script:
@@ -106,8 +111,7 @@ def commands(block: Block) -> list[str]:
     return [line for line in lines if line and not line.startswith(SET_UP)]
 
 
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_shell_blocks_run(path: Path, place: dict[str, str], tmp_path: Path) -> None:
+def run_shell_blocks(path: Path, place: dict[str, str]) -> None:
     for block in blocks(path.read_text()):
         if block.kind not in {"sh", "bash", "console"} or block.skipped or not commands(block):
             continue
