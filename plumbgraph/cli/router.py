@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,19 +151,20 @@ def _from_langsmith(dataset: str) -> list[OutcomeRow]:
 
 def _ledger(url: str | None, tenant: str, month: str) -> dict[str, Any] | None:
     from plumbgraph.clock import SYSTEM  # noqa: PLC0415 - quick start
+    from plumbgraph.redis.clients import Redis  # noqa: PLC0415 - as above
     from plumbgraph.routing.budget import periods  # noqa: PLC0415 - as above
+    from plumbgraph.routing.health import RedisHealth  # noqa: PLC0415 - as above
     from plumbgraph.routing.spending import Budget  # noqa: PLC0415 - as above
     from plumbgraph.settings import Settings  # noqa: PLC0415 - as above
 
     url = url or Settings.load().redis_url
     if url is None:
         return None
-    budget = Budget(redis=url, tenant=tenant)
-    try:
+    with Redis(url) as server:
+        budget = Budget(redis=server, tenant=tenant)
         charges = budget.charges(month or periods(SYSTEM.now())[0])
         doubts = budget.doubts()
-    finally:
-        budget.close()
+        breakers = RedisHealth(server, tenant=tenant).records()
     by_model: dict[str, dict[str, float]] = {}
     for charge in charges:
         told = by_model.setdefault(charge.model, {"calls": 0, "usd": 0.0})
@@ -173,6 +175,7 @@ def _ledger(url: str | None, tenant: str, month: str) -> dict[str, Any] | None:
         "models": by_model,
         "in_doubt_usd": sum(doubt.nano for doubt in doubts) / 1e9,
         "in_doubt": [asdict(doubt) for doubt in doubts],
+        "breakers": breakers,
     }
 
 
@@ -205,6 +208,10 @@ def _show_report(out: Out, value: dict[str, Any]) -> None:
     out.text(f"spent ${ledger['usd']:.6f}, in doubt ${ledger['in_doubt_usd']:.6f}", style="bold")
     models = ledger["models"].items()
     out.table(("model", "calls", "$"), [(n, m["calls"], f"{m['usd']:.6f}") for n, m in models])
+    for model, record in ledger["breakers"].items():
+        until = datetime.fromtimestamp(record["rests_until_at"], UTC)
+        rests = f", rests until {until:%H:%M:%S} UTC" if record["rests_until_at"] else ""
+        out.text(f"breaker: {model} failed {record['failures']} times in a row{rests}")
     for doubt in ledger["in_doubt"]:
         told = doubt["facts"]
         out.text(f"in doubt: ${doubt['nano'] / 1e9:.6f} {told.get('model')} {doubt['why']}")

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from plumbgraph.clock import SYSTEM, Clock
 from plumbgraph.errors import StoreUnavailable
-from plumbgraph.redis.clients import Redis, RedisPlan
+from plumbgraph.redis.clients import Command, Redis, RedisPlan
 from plumbgraph.redis.library import Call, library
 
 
@@ -214,6 +214,29 @@ class RedisHealth:
     async def ahealthy(self, model: str) -> None:
         """See `Health.healthy`."""
         await self._redis.arun(self._healthy(model))
+
+    def records(self) -> dict[str, dict[str, float]]:
+        """Models with failures: how many in a row, and until when they rest (epoch seconds)."""
+        return self._redis.run(self._records())
+
+    async def arecords(self) -> dict[str, dict[str, float]]:
+        """See `records`."""
+        return await self._redis.arun(self._records())
+
+    def _records(self) -> RedisPlan[dict[str, dict[str, float]]]:
+        (told,) = yield (Command("HGETALL", f"plumb:{{{self._tenant}}}:health"),)
+        if isinstance(told, Exception):
+            raise StoreUnavailable(f"Redis refused a breaker command: {told}.") from told
+        pairs = told.items() if isinstance(told, dict) else zip(told[::2], told[1::2], strict=True)
+        found: dict[str, dict[str, float]] = {}
+        for field, value in pairs:
+            model, _, kind = field.decode().rpartition(":")
+            record = found.setdefault(model, {"failures": 0, "rests_until_at": 0.0})
+            if kind == "n":
+                record["failures"] = int(value)
+            elif kind == "u":
+                record["rests_until_at"] = int(value) / 1000
+        return found
 
     def _states(self, models: tuple[str, ...]) -> RedisPlan[dict[str, State]]:
         now = self._clock.monotonic()

@@ -13,7 +13,7 @@ from plumbgraph.cli.app import app
 from plumbgraph.clock import SYSTEM
 from plumbgraph.errors import SettingsError
 from plumbgraph.policy import managed
-from plumbgraph.routing import Budget, OutcomeRow
+from plumbgraph.routing import Budget, OutcomeRow, RedisHealth
 from plumbgraph.routing.budget import Lease
 from plumbgraph.routing.langsmith import outcomes_of_dataset
 from plumbgraph.routing.values import Charge
@@ -82,6 +82,8 @@ def test_report_reads_outcomes_and_the_ledger(outcomes: Path, redis_url: str) ->
     )
     budget.ledger.settle(leases[0], row)
     budget.ledger.doubt(leases[1], "timeout")
+    assert budget.redis
+    RedisHealth(budget.redis, tenant="cli").failed("a:b", 30.0)
     budget.close()
     where = ["--redis", redis_url, "--tenant", "cli"]
     code, value = told("router", "report", str(outcomes), *where)
@@ -89,8 +91,10 @@ def test_report_reads_outcomes_and_the_ledger(outcomes: Path, redis_url: str) ->
     assert {row["model"] for row in value["tasks"]} == {"a:weak", "a:strong"}
     assert value["ledger"]["models"] == {"a:b": {"calls": 1, "usd": 7e-9}}
     assert value["ledger"]["in_doubt"][0]["why"] == "timeout"
+    assert value["ledger"]["breakers"]["a:b"]["failures"] == 1
     shown = RUNNER.invoke(app, ["router", "report", str(outcomes), *where])
     assert "in doubt: $0.000005 a:b timeout" in shown.stdout
+    assert "breaker: a:b failed 1 times in a row, rests until" in shown.stdout
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
