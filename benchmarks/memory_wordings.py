@@ -4,7 +4,8 @@ from __future__ import annotations
 
 _TABLE = """
 home_city: city of residence | current city | lives in | place of residence | home town |
-  resides in | hometown city | city they live in | residence city | where they live | town of residence | living in city
+  resides in | hometown city | city they live in | residence city | where they live |
+  town of residence | living in city
 employer: company | works for | employer name | current employer | workplace | employed by |
   company they work for | organization | current company | work place name
 job_title: occupation | profession | job | role at work | position | current job | job role |
@@ -31,7 +32,8 @@ school: university | college | alma mater | studied at | education school | scho
   place of study | degree from
 email: email address | e-mail | mail address | contact email | email contact | primary email
 phone: phone number | telephone | mobile number | cell phone | mobile phone | telephone number
-nationality: citizenship | citizen of | country of citizenship | passport country | nationality country |
+nationality: citizenship | citizen of | country of citizenship | passport country |
+  nationality country |
   nation of citizenship
 car: vehicle | automobile | drives | car model | vehicle owned | car they drive
 doctor: physician | family doctor | gp | primary physician | doctor name | name of physician

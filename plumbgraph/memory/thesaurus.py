@@ -11,7 +11,8 @@ residence: live lives living lived reside resides residence residing home house 
 location whereabouts settled
 place: city town place locality municipality metro
 nation: country nation nationality citizenship citizen passport homeland
-work: work works working job occupation profession role position employment career vocation trade
+occupation: job occupation profession role position career vocation trade
+work: work works working employment
 employer: employer company firm organization organisation workplace business employed
 colleague: colleague coworker teammate
 boss: boss manager supervisor lead
