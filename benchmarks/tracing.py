@@ -1,0 +1,219 @@
+"""Tracing: CPU a step, what is left after kill -9, time to a verdict, memory, sums of cost."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import resource
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from math import fsum
+from pathlib import Path
+from typing import Annotated, Any
+
+from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.tools import tool
+from langchain_core.tracers.langchain import LangChainTracer
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from langsmith import Client
+from typing_extensions import TypedDict
+
+from benchmarks.tables import machine, median, print_table, write_json
+from plumbgraph.testing import ScriptedChatModel
+from plumbgraph.testing.ingest import IngestServer
+from plumbgraph.timeline import Timeline
+from plumbgraph.tracing import read_log, trace
+from plumbgraph.tracing.costs import Cost
+from plumbgraph.tracing.langsmith import LangSmith
+
+STEPS = 50
+ROUNDS = 7
+ASK: Any = {"messages": [("user", "go")], "n": 0}
+
+
+class State(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+    n: int
+
+
+def graph(steps: int, *, deadly_at: int | None = None, saver: Any = None) -> Any:
+    """Nodes that call a model and a tool in turn, `steps` times; optionally killed at one."""
+    model = ScriptedChatModel(["a short answer"], on_end="repeat")
+
+    @tool
+    def look(q: str) -> str:
+        """Look something up."""
+        return f"found {q}"
+
+    def work(state: State) -> dict[str, Any]:
+        if state["n"] == deadly_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        model.invoke("what next?")
+        look.invoke({"q": str(state["n"])})
+        return {"n": state["n"] + 1, "messages": [AIMessage(f"step {state['n']}")]}
+
+    builder: Any = StateGraph(State)
+    builder.add_node("work", work)
+    builder.add_edge(START, "work")
+    builder.add_conditional_edges("work", lambda s: "work" if s["n"] < steps else END)
+    return builder.compile(checkpointer=saver)
+
+
+def config(callbacks: list[Any], steps: int = STEPS, thread: str = "t") -> Any:
+    return {
+        "callbacks": callbacks,
+        "configurable": {"thread_id": thread},
+        "recursion_limit": steps + 5,
+    }
+
+
+def price(_: str, usage: Any) -> Cost:
+    return Cost(usage["input_tokens"] * 3e-6, usage["output_tokens"] * 15e-6)
+
+
+def _cpu(run: Callable[[], None]) -> float:
+    """Milliseconds of CPU a step, background threads included."""
+    gc.collect()
+    start = time.process_time()
+    run()
+    return (time.process_time() - start) * 1000 / STEPS
+
+
+def overhead(folder: Path, url: str) -> list[dict[str, Any]]:
+    """None, the log, LangSmith's own tracer, and both together, in turn."""
+    made = graph(STEPS)
+
+    def plain(callbacks: list[Any]) -> None:
+        made.invoke(ASK, config(callbacks))
+
+    def logged() -> None:
+        plain([trace(path=folder / "cpu.jsonl")])
+
+    def peer() -> None:
+        client = Client(api_url=url, api_key="none")
+        plain([LangChainTracer(client=client, project_name="peer")])
+        client.flush(timeout=30)
+
+    def both() -> None:
+        with LangSmith(log=folder / "both.jsonl", url=url, repair=False, wait_s=30) as sink:
+            plain(sink.config["callbacks"])
+
+    modes: dict[str, Callable[[], None]] = {
+        "none": lambda: plain([]),
+        "JSON lines (ours)": logged,
+        "LangSmith's tracer alone": peer,
+        "both, anonymized (ours)": both,
+    }
+    found: dict[str, list[float]] = {name: [] for name in modes}
+    for turn in range(ROUNDS + 1):
+        for name, run in modes.items():
+            taken = _cpu(run)
+            if turn:
+                found[name].append(taken)
+    base = median(found["none"])
+    return [
+        {
+            "sink": name,
+            "CPU ms a step": round(median(each), 2),
+            "over none": round(median(each) - base, 2),
+        }
+        for name, each in found.items()
+    ]
+
+
+def _doomed(log: str, url: str, at: int) -> None:
+    sink = LangSmith(log=log, url=url, repair=False)
+    graph(at + 5, deadly_at=at).invoke(ASK, config(sink.config["callbacks"], at + 5))
+
+
+def after_kill(folder: Path, times: int = 5) -> list[dict[str, Any]]:
+    """Finished model calls that can still be seen after SIGKILL in step 40."""
+    at, ours, peers, roots = 39, [], [], 0
+    for turn in range(times):
+        log = folder / f"kill{turn}.jsonl"
+        with IngestServer() as server:
+            child = multiprocessing.get_context("spawn").Process(
+                target=_doomed, args=(str(log), server.url, at)
+            )
+            child.start()
+            child.join()
+            time.sleep(0.3)
+            ended = [r for r in server.runs.values() if r.get("run_type") == "llm"]
+            peers.append(sum(bool(run.get("end_time")) for run in ended) / at)
+            told = [r for r in read_log(log) if r["event"] == "model.ended"]
+            ours.append(len(told) / at)
+            with LangSmith(log=log, url=server.url, wait_s=30):
+                pass
+            roots += len(server.open_roots())
+    return [
+        {"visible after SIGKILL": "event log (ours)", "lowest": min(ours), "median": median(ours)},
+        {"visible after SIGKILL": "LangSmith", "lowest": min(peers), "median": median(peers)},
+        {"visible after SIGKILL": "roots open after the next start", "lowest": roots, "median": 0},
+    ]
+
+
+def verdict_time(folder: Path) -> dict[str, Any]:
+    """Seconds to load a 500-step thread and judge it."""
+    log, saver = folder / "long.jsonl", InMemorySaver()
+    with trace(path=log):
+        graph(500, saver=saver).invoke(ASK, config([], 500))
+    taken = []
+    for _ in range(5):
+        start = time.perf_counter()
+        found = Timeline.load("t", sources=saver, log=log)
+        assert found.verdict.code == "finished"
+        taken.append(time.perf_counter() - start)
+    return {"figure": "verdict on a 500-step thread, s", "ours": round(median(taken), 3)}
+
+
+def flat_memory(folder: Path) -> dict[str, Any]:
+    """Growth of the peak of resident memory from step 1,000 to step 5,000."""
+    handler = trace(path=folder / "memory.jsonl")
+    handler_config = config([handler], 1000)
+    graph(1000).invoke(ASK, handler_config)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(4):
+        graph(1000).invoke(ASK, handler_config)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert len(handler._open) == 0  # noqa: SLF001 - nothing may pile up inside
+    return {"figure": "peak RSS growth, step 1,000 to 5,000, MB", "ours": round(grown, 1)}
+
+
+def cost_sums(folder: Path) -> dict[str, Any]:
+    """Largest difference between the sums in log, LangSmith's payload and the report."""
+    log = folder / "cost.jsonl"
+    with IngestServer() as server:
+        with LangSmith(log=log, url=server.url, price=price, wait_s=30) as sink:
+            graph(STEPS).invoke(ASK, config(sink.config["callbacks"]))
+        told = fsum(r.get("cost_usd") or 0.0 for r in read_log(log))
+        runs = [run for run in server.runs.values() if run.get("run_type") == "llm"]
+        sent = fsum(run["extra"]["metadata"]["usage_metadata"]["total_cost"] for run in runs)
+        orphans = len(server.orphans())
+    report = Timeline.load("t", log=log).spent.usd
+    assert told > 0
+    apart = max(abs(told - sent), abs(told - report))
+    return {"figure": f"cost sums apart, $ ({orphans} orphans)", "ours": apart}
+
+
+def main(argv: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG001 - all take arguments
+    """Print and keep the figures."""
+    with tempfile.TemporaryDirectory() as name, IngestServer() as server:
+        folder = Path(name)
+        cpu = overhead(folder, server.url)
+        print_table("CPU of tracing, a model and a tool call a step", cpu)
+        kill = after_kill(folder)
+        print_table("After kill -9 at step 40", kill)
+        rest = [verdict_time(folder), flat_memory(folder), cost_sums(folder)]
+        print_table("The rest", rest)
+    payload = {"machine": machine("langgraph", "langsmith"), "cpu": cpu, "kill": kill, "rest": rest}
+    write_json("tracing", payload)
+    return payload
+
+
+if __name__ == "__main__":
+    main()
