@@ -1,4 +1,4 @@
-"""An assistant with file tools, confined to one folder.
+"""An assistant with file tools, confined to one folder that goes back and forth with its thread.
 
 `PLUMBGRAPH_MODEL` names its model: `provider:name`, `path/to/file.py:name`, or `scripted` for
 the demo's plan, which needs no network and is also what you get when nothing is set and no key
@@ -18,7 +18,9 @@ from langgraph.graph import StateGraph
 from langgraph.runtime import Runtime
 from pydantic import BaseModel, Field, field_validator
 
+from plumbgraph import Guard, Workspace
 from plumbgraph.agents import build_agent, file_tools, resolve_model
+from plumbgraph.deploy import workspace as kept_workspace
 
 HERE = Path(__file__).parent
 SYSTEM = """\
@@ -78,14 +80,20 @@ def load(spec: str) -> BaseChatModel:
 
 
 def build(
-    model: BaseChatModel | str | None = None, workspace: str | Path | None = None
+    model: BaseChatModel | str | None = None, workspace: Workspace | str | Path | None = None
 ) -> StateGraph[Any, Any, Any, Any]:
     """The assistant's graph, not yet compiled.
 
     Args:
         model: Used when the run's context names none; None reads the environment.
-        workspace: Folder of the file tools; None reads the environment.
+        workspace: Folder of the file tools; None reads the environment. What it holds is kept
+            beside the checkpoints, so a crash, a fork or time travel takes it along.
     """
+    desk = (
+        workspace
+        if isinstance(workspace, Workspace)
+        else kept_workspace(workspace or default_workspace())
+    )
 
     def choose(_: Any, runtime: Runtime[Any]) -> BaseChatModel:
         named = _context(runtime).model or model or default_model()
@@ -93,8 +101,10 @@ def build(
 
     return build_agent(
         choose,
-        file_tools(workspace or default_workspace),
+        file_tools(),
         system=lambda _, runtime: _context(runtime).system,
+        workspace=desk,
+        guard=Guard(),
         context_schema=Context,
     )
 

@@ -105,7 +105,7 @@ def _acts(
     *,
     kill_step: int,
 ) -> dict[str, Any]:
-    first = _first_process(stage, show, child, kill_step)
+    first, killed = _first_process(stage, show, child, kill_step)
     before = checkpoints(stage.thread_id)
     show.between(stage.thread_id, before)
     second, outcome = _second_process(stage, show)
@@ -123,7 +123,7 @@ def _acts(
         "claims": [
             {"from": each.source, "holds": each.holds, "says": each.text} for each in claims
         ],
-        "killed": {"pid": first, "step": kill_step},
+        "killed": {"pid": first, "step": killed},
         "resumed": {"pid": second, "answer": outcome["answer"]},
         "thread_id": stage.thread_id,
     }
@@ -141,8 +141,10 @@ def _run_words(stage: Stage) -> list[str]:
     return [*words, "--workspace", str(stage.workspace)]
 
 
-def _first_process(stage: Stage, show: Show, child: subprocess.Popen[str], kill_step: int) -> int:
-    """Watch the assistant until it works on `kill_step`, then kill it; its pid."""
+def _first_process(
+    stage: Stage, show: Show, child: subprocess.Popen[str], kill_step: int
+) -> tuple[int, int]:
+    """Watch the assistant until it works on `kill_step`, then kill it; its pid and the step."""
     show.process(child.pid, ["run", "assistant", "'Read the incident reports …'"])
     with show.waiting("importing LangGraph"):
         line = _line(child)
@@ -154,10 +156,10 @@ def _first_process(stage: Stage, show: Show, child: subprocess.Popen[str], kill_
     else:
         raise _ended(stage, "the first process ended before it could be killed")
     with show.waiting(f"step {kill_step}"):
-        _await_step(stage, child, LogReader(stage.log), kill_step)
+        step = _await_step(stage, child, LogReader(stage.log), kill_step)
     child.send_signal(signal.SIGKILL)
-    show.killed(child.pid, kill_step, child.wait())
-    return child.pid
+    show.killed(child.pid, step, child.wait())
+    return child.pid, step
 
 
 def _second_process(stage: Stage, show: Show) -> tuple[int, dict[str, Any]]:
@@ -218,14 +220,14 @@ def _lines(child: subprocess.Popen[str], line: str) -> Iterator[dict[str, Any]]:
         line = _line(child)
 
 
-def _await_step(stage: Stage, child: subprocess.Popen[str], log: LogReader, step: int) -> None:
-    """Wait until the event log shows that work on the step has begun, and its model is asked."""
+def _await_step(stage: Stage, child: subprocess.Popen[str], log: LogReader, step: int) -> int:
+    """Wait until a model or tool is at work in the step, or the next that has one; which it is."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline and child.poll() is None:
         for record in log.read():
             begun = record["event"] in {"model.started", "tool.started"}
-            if begun and record.get("step") == step:
-                return
+            if begun and (record.get("step") or 0) >= step:
+                return int(record["step"])
         time.sleep(0.002)
     raise _ended(stage, f"step {step} never began")
 

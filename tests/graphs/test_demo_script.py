@@ -11,6 +11,9 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
+from plumbgraph import Workspace
+from plumbgraph.content import FolderBlobs
+
 REPORTS = 6
 
 
@@ -24,8 +27,15 @@ def loaded(path: Path) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
-def assistant(root: Path) -> ModuleType:
-    return loaded(root / "graphs" / "assistant.py")
+def assistant(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """The assistant, its files kept in a folder, so that no server is needed here."""
+    module = loaded(root / "graphs" / "assistant.py")
+
+    def kept(folder: str | Path) -> Workspace:
+        return Workspace(folder, blobs=FolderBlobs(tmp_path_factory.mktemp("blobs")))
+
+    module.__dict__["kept_workspace"] = kept
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +97,19 @@ def test_a_second_task_in_the_same_thread_starts_over(
     (desk / "report.md").unlink()
     agent.invoke({"messages": [HumanMessage("Once more, please.")]}, config("t"))
     assert (desk / "report.md").exists()
+
+
+def test_files_go_back_with_the_thread(
+    assistant: ModuleType, script: ModuleType, desk: Path
+) -> None:
+    agent = assistant.build(script.model(), desk).compile(checkpointer=InMemorySaver())
+    agent.invoke({"messages": [script.TASK]}, config("t"))
+    assert (desk / "report.md").exists()
+    early = next(s for s in agent.get_state_history(config("t")) if len(s.values["messages"]) == 4)
+    stopped = agent.invoke(None, early.config, interrupt_after="tools")
+    assert stopped["workspace"]["files"] == REPORTS
+    assert not (desk / "report.md").exists()
+    assert not (desk / "notes").exists()
 
 
 def test_without_documents_the_script_says_what_it_is(

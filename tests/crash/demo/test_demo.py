@@ -49,7 +49,7 @@ def check_log(path: Path) -> None:
     begun = {record["step"] for record in second if record["event"] == "node.started"}
     assert finished == set(range(1, max(finished) + 1))
     assert finished & begun == set()
-    assert finished | begun == set(range(1, 20))
+    assert finished | begun == set(range(1, 30))
 
 
 def _server_processes(folder: Path) -> list[str]:
