@@ -227,6 +227,8 @@ def _decide(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Decision
                 report_decision(decision, asked.request)
             except NoModelAllowed as error:
                 raise _unavailable(asked, turn, error) from (turn.last_fault or error)
+        else:
+            decision = router.refreshed(decision, asked.request, closed=out)
         turn.decision = None
         if turn.out and decision.code not in ("failed_over", "escalated"):
             told = f"{turn.out[-1]} did not answer. {decision.reason}"

@@ -6,6 +6,7 @@ import random
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from threading import Lock
 from typing import Any, TypeAlias
 
@@ -161,6 +162,14 @@ class CostRouter:
             return False
         price = self._price(card.name)
         return refusal(card, request, policy=self.policy, price=price) is None
+
+    def refreshed(
+        self, decision: Decision, request: Request, *, closed: Collection[str] = ()
+    ) -> Decision:
+        """A decision made earlier, with the estimates of the request as it is now."""
+        allowed, refusals = self._candidates(request, closed)
+        choice = Choice(decision.model, decision.code, decision.reason)
+        return replace(decision, candidates=order(choice, allowed), refusals=tuple(refusals))
 
     def call(self, asked: Asked) -> Answer:
         """Carry one call through."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 _PER_MESSAGE = 12
 _PER_ATTACHMENT = 6_000
+_WITH_TOOLS = 700
 _CHARS_PER_TOKEN = 4
 
 
@@ -67,17 +70,19 @@ def bounds_of(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) -> Bou
     """Input tokens of a request, without any tokenizer.
 
     The upper bound counts a token for every byte of UTF-8, which no byte-level vocabulary
-    exceeds, and a flat figure for each image or file. The expected figure is a quarter of the
+    exceeds, a flat figure for each image or file, and another for the instructions that
+    providers add where there are tools. The expected figure is a quarter of the
     characters.
     """
-    chars = sum(len(str(tool)) for tool in tools)
-    size, attached = chars, 0
+    described = "".join(map(_tool_text, tools))
+    chars, size, attached = len(described), len(described.encode()), 0
     for message in messages:
         for text in _texts(message):
             chars += len(text)
             size += len(text) if text.isascii() else len(text.encode())
         attached += _attachments(message)
     flat = _PER_MESSAGE * (len(messages) + len(tools)) + _PER_ATTACHMENT * attached
+    flat += _WITH_TOOLS if tools else 0
     return Bounds(expected=chars // _CHARS_PER_TOKEN + flat // 2, worst=size + flat)
 
 
@@ -112,6 +117,11 @@ _KINDS = {
     "document": "pdf_inputs",
     "input_file": "pdf_inputs",
 }
+
+
+def _tool_text(tool: Any) -> str:
+    described = tool if isinstance(tool, Mapping) else convert_to_openai_tool(tool)
+    return json.dumps(described, ensure_ascii=False, default=str)
 
 
 def _texts(message: BaseMessage) -> list[str]:

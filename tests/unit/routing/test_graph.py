@@ -60,6 +60,23 @@ def test_the_node_decides_and_the_model_node_carries_it_out(make: MakeRouter) ->
     assert set(state["ledger"]) == {marks[0]["charge_id"]}
 
 
+def test_the_reservation_covers_the_system_prompt_and_the_tools(make: MakeRouter) -> None:
+    router = make()
+    route = RouterNode(router)
+    held: list[int] = []
+    reserve = router.budget.ledger.reserve
+
+    def watched(lease: Any, *, ttl_s: float) -> Any:
+        held.append(lease.nano)
+        return reserve(lease, ttl_s=ttl_s)
+
+    router.budget.ledger.reserve = watched  # type: ignore[method-assign]
+    for system in ("", "Be brief. " * 2_000):
+        agent = create_agent(route.model, [add], system=system, each_turn=[route])
+        agent.invoke({"messages": [HumanMessage("x")]})
+    assert held[1] - held[0] >= 20_000 * 100
+
+
 def test_a_pin_in_the_state_holds_for_the_thread(make: MakeRouter) -> None:
     route = RouterNode(make())
     agent = create_agent(route.model, each_turn=[route], checkpointer=InMemorySaver())
