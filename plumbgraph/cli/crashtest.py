@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -37,9 +39,8 @@ def crashtest(
     takes any of saver, database, schema, folder and ledger by name and returns one. Its model
     should be scripted, so that two runs ask for the same.
     """
-    from plumbgraph.testing.crash import POINTS, Setting  # noqa: PLC0415 - heavy
-
-    known = ("random", *POINTS)
+    crash: Any = import_module("plumbgraph.testing.crash")  # heavy, and beside this layer
+    known = ("random", *crash.POINTS)
     chosen = tuple(points.split(",")) if points else known
     if unknown := set(chosen) - set(known):
         raise SettingsError(
@@ -52,15 +53,14 @@ def crashtest(
         "durability": durability, "asynchronous": asynchronous, "save_delay_s": delay_ms / 1000,
         "points": chosen, "double_resume": double_resume, "saver": saver,
     }  # fmt: skip
-    _run(Setting(database=database, **told), as_json=as_json)
+    _run(crash.Setting(database=database, **told), crash.crashtest, as_json=as_json)
 
 
-def _run(setting: Any, *, as_json: bool) -> None:
+def _run(setting: Any, test: Callable[[Any], Any], *, as_json: bool) -> None:
     from dataclasses import replace  # noqa: PLC0415 - with the rest
 
     from plumbgraph import servers  # noqa: PLC0415 - heavy
     from plumbgraph.settings import Settings  # noqa: PLC0415 - heavy
-    from plumbgraph.testing.crash import crashtest as test  # noqa: PLC0415 - heavy
 
     url = setting.database or Settings().postgres_url
     if url:

@@ -29,7 +29,9 @@ class Trees:
 
     def many(self, wanted: dict[str, str]) -> BlobPlan[dict[str, Tree]]:
         """Several trees; `wanted` maps each digest to the path it is for."""
-        found: dict[str, Tree] = {d: self._known[d] for d in wanted if d in self._known}
+        # Several branches read at once: ask and take in one step.
+        known = {digest: self._known.get(digest) for digest in wanted}
+        found: dict[str, Tree] = {d: tree for d, tree in known.items() if tree is not None}
         absent = [digest for digest in wanted if digest not in found]
         for start in range(0, len(absent), _BATCH):
             got: dict[str, bytes] = yield Get(tuple(absent[start : start + _BATCH]))

@@ -1,25 +1,20 @@
-"""The journal itself: calls from a node's code, model calls, open tool calls, broken databases."""
+"""The journal itself: calls from a node's code, model calls, broken databases."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, Send
 
-from plumbgraph.agents.effects import RepairNode, journal_for
-from plumbgraph.effects import Call, Journal, dangling, effect, repaired
-from plumbgraph.effects.key import alias_of, digest, key_of, without_task_ids
-from plumbgraph.effects.repair import Known
+from plumbgraph.agents.effects import journal_for
+from plumbgraph.effects import Journal, effect
 from plumbgraph.effects.values import Scene
-from plumbgraph.errors import SettingsError, TypeRefused
+from plumbgraph.errors import SettingsError
 from plumbgraph.postgres.pool import Database
 from plumbgraph.postgres.statement import Statement
 from plumbgraph.state import PlumbSaver
@@ -222,49 +217,6 @@ async def test_a_model_call_is_replayed_async(journal: Journal, saver: PlumbSave
     assert await journal.aforget(["t1"]) == 3
 
 
-def history(*calls: str) -> list[Any]:
-    asked = [{"name": name, "args": {}, "id": name, "type": "tool_call"} for name in calls]
-    return [HumanMessage("go", id="h"), AIMessage("", tool_calls=asked, id="a")]
-
-
-def test_open_calls_get_one_of_three_true_texts() -> None:
-    messages = [*history("began", "done", "plain", "fresh"), HumanMessage("hello?", id="h2")]
-    found = {("a", "began"): Known("unknown"), ("a", "done"): Known("done", "42")}
-    whole = repaired(messages, found, frozenset({"began", "done", "fresh"}))
-    texts = {m.tool_call_id: str(m.content) for m in whole if isinstance(m, ToolMessage)}
-    assert "while this tool call was running" in texts["began"]
-    assert texts["done"].endswith("42")
-    assert "keeps no record" in texts["plain"]
-    assert "Nothing happened" in texts["fresh"]
-    assert [type(m) for m in whole] == [
-        HumanMessage, AIMessage, *[ToolMessage] * 4, HumanMessage,
-    ]  # fmt: skip
-    assert dangling(whole) == []
-    assert repaired(whole, {}, frozenset()) == whole
-
-
-def test_an_answer_to_an_equal_id_closes_only_the_latest() -> None:
-    first, second = history("x"), history("x")
-    second[1].id = "b"
-    answer = ToolMessage("1", tool_call_id="x")
-    assert dangling([*first, answer, *second]) == [("b", "x")]
-    assert dangling([*first, *second, answer]) == [("a", "x")]
-
-
-def test_the_repair_node_makes_a_thread_usable_again(
-    journal: Journal, saver: PlumbSaver, database: Database
-) -> None:
-    graph: Any = StateGraph(MessagesState)
-    graph.add_node("repair", RepairNode(journal, ["pay"]))
-    graph.add_edge(START, "repair")
-    compiled = graph.compile(checkpointer=saver)
-    state = compiled.invoke({"messages": [*history("pay"), HumanMessage("go on")]}, T1)
-    kinds = [m.type for m in state["messages"]]
-    assert kinds == ["human", "ai", "tool", "human"]
-    again = compiled.invoke({"messages": [HumanMessage("and on")]}, T1)
-    assert [m.type for m in again["messages"]] == [*kinds, "human"]
-
-
 def test_a_cut_connection_while_the_result_is_recorded_is_survived(
     journal: Journal, saver: PlumbSaver, postgres_url: str
 ) -> None:
@@ -346,52 +298,6 @@ async def test_two_that_perform_at_once_run_it_once(saver: PlumbSaver, database:
 
     await one_node(node, saver).ainvoke({"messages": []}, T1)
     assert sent == [1]
-
-
-def test_a_key_tells_calls_apart() -> None:
-    call = Call("pay", {"sum": 1}, "c1", "m1")
-    keys = {
-        key_of(HERE, call),
-        key_of(HERE, Call("pay", {"sum": 2}, "c1", "m1")),
-        key_of(HERE, Call("pay", {"sum": 1}, "c2", "m1")),
-        key_of(HERE, Call("pay", {"sum": 1}, "c1", "m2")),
-        key_of(HERE, Call("pay", {"sum": 1})),
-        key_of(HERE, Call("pay", {"sum": 1}, nth=1)),
-        key_of(HERE, Call("send", {"sum": 1}, "c1", "m1")),
-        key_of(Scene("other", "t", "", "tools", "task"), call),
-        key_of(Scene("default", "u", "", "tools", "task"), call),
-        key_of(Scene("default", "t", "fork", "tools", "task"), call),
-        key_of(Scene("default", "t", "", "sub|tools", "task"), call),
-    }
-    assert len(keys) == 11
-    assert key_of(HERE, call) == key_of(Scene("default", "t", "", "tools", "another"), call)
-    assert alias_of(HERE, call) is None
-    assert without_task_ids("agent:1f-2|tools:9a") == "agent|tools"
-
-
-@given(st.dictionaries(st.text(), st.one_of(st.integers(), st.text(), st.lists(st.booleans()))))
-def test_a_digest_does_not_depend_on_order(args: dict[str, Any]) -> None:
-    assert digest(args) == digest(dict(reversed(args.items())))
-
-
-def test_plain_data_alone_has_a_digest() -> None:
-    from datetime import UTC, datetime
-    from decimal import Decimal
-    from uuid import UUID
-
-    from pydantic import BaseModel
-
-    class Model(BaseModel):
-        x: int
-
-    @dataclass
-    class Data:
-        x: int
-
-    values = [1, Model(x=1), Data(1), b"1", {1}, Decimal(1), UUID(int=1), datetime.now(UTC), "1"]
-    assert len({digest(value) for value in values}) == len(values)
-    with pytest.raises(TypeRefused, match="not plain data"):
-        digest({"x": object()})
 
 
 def test_resume_answers_can_be_a_map(journal: Journal, saver: PlumbSaver) -> None:
