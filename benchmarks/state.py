@@ -10,7 +10,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager, nullcontext
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -177,12 +176,14 @@ def window(url: str, delay: int = 30, branches: int = 12, rounds: int = 8) -> Ro
     return rows
 
 
+def _opened(peer: Peer) -> Callable[[], Any]:
+    return lambda: nullcontext(peer.saver)
+
+
 def kit(url: str, redis_url: str | None) -> Rows:
     """What `check_saver` says of each saver, probe by probe."""
     with peers(url, redis_url) as found:
-        reports = {
-            name: check_saver(partial(nullcontext, peer.saver)) for name, peer in found.items()
-        }
+        reports = {name: check_saver(_opened(peer)) for name, peer in found.items()}
     rows: Rows = []
     for at, finding in enumerate(reports[US].findings):
         outcomes = {name: report.findings[at].outcome for name, report in reports.items()}

@@ -30,7 +30,9 @@ def texts(count: int, size: int = 1000) -> list[str]:
     """Texts of Zipf-distributed words, which compress about as prose does."""
     dice = random.Random(7)
     return [
-        " ".join(WORDS[int(min(dice.paretovariate(0.25), 1e9)) % 4000] for _ in range(size // 3))[:size]
+        " ".join(WORDS[int(min(dice.paretovariate(0.25), 1e9)) % 4000] for _ in range(size // 3))[
+            :size
+        ]
         for _ in range(count)
     ]
 

@@ -35,10 +35,11 @@ from plumbgraph.state.gate import (
 )
 from plumbgraph.state.ids import pack_id, tag
 from plumbgraph.state.reading import learn_parent
-from plumbgraph.state.refs import Channels, Shelf, dump, spans_of
+from plumbgraph.state.refs import Channels, Kind, Shelf, dump, spans_of
 from plumbgraph.state.statements import PUT, array
 from plumbgraph.tracing import emit
 
+_DELTAS = (Kind.DELTA_LIST, Kind.DELTA_DICT)
 _TRAIL = 20_000
 _UNTAGGED = frozenset({"parents", "writes", "counters_since_delta_snapshot"})
 
@@ -142,10 +143,21 @@ def _channels(ask: PutRequest, encoder: Encoder, parent: Channels | None) -> Cha
                 now.tracked[channel] = seen
         else:
             now.refs[channel] = (version, None)
-            shelf = encoder.shelves.get(channel)
-            if shelf is not None and len(shelf.by_raw) <= _TRAIL:
-                now.trail[channel] = shelf
+    _trail(now, encoder)
     return now
+
+
+def _trail(now: Channels, encoder: Encoder) -> None:
+    """Remember what a DeltaChannel's next whole value will consist of."""
+    for channel, (_, ref) in now.refs.items():
+        if ref is not None and ref.kind not in _DELTAS:
+            continue
+        shelf, noted = encoder.shelves.get(channel), encoder.noted.get(channel)
+        if shelf is not None and noted is not None:
+            shelf.add(noted)
+        found = shelf or noted
+        if found is not None and len(found.by_raw) <= _TRAIL:
+            now.trail[channel] = found
 
 
 def _put_params(
