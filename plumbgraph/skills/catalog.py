@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from plumbgraph.skills.ranking.search import SearchResult
 
 MAX_DESCRIBED = 24
-_ALWAYS_RANKED = 8
+_RANKED = 8
 _MAX_LINE_CHARS = 600
 _CLEARLY_BETTER = 0.1
 _NAMES_SHARE = 0.5
@@ -98,11 +98,8 @@ def choose_shown(
     of a kept one only when there is no room and its score is clearly better.
     """
     hits = {hit.name: hit.score for hit in ranked or ()}
-    fitting = [
-        hit.name
-        for place, hit in enumerate(ranked or ())
-        if place < _ALWAYS_RANKED or hit.score >= _floor(ranked)
-    ]
+    best = [hit for hit in ranked or () if hit.score >= _floor(ranked)]
+    fitting = [hit.name for hit in best[:_RANKED]]
     wanted = {
         **dict.fromkeys(pinned, "pinned"),
         **{name: "recent" for name in recent if name not in pinned},
@@ -125,8 +122,8 @@ def choose_shown(
 
 
 def _floor(ranked: SearchResult | None) -> float:
-    """Below this a hit is not worth a description: half of the best one's score."""
-    return ranked[0].score / 2 if ranked else 0.0
+    """Below this a hit is not worth a description: a quarter of the best one's score."""
+    return ranked[0].score / 4 if ranked else 0.0
 
 
 def _victim(

@@ -328,9 +328,7 @@ def test_a_library_that_breaks_does_not_end_the_run(
 
 
 def test_every_choice_is_an_event(make_skill: Any, build: Build) -> None:
-    import sys
-
-    import plumbgraph.tracing
+    from plumbgraph.tracing import attach, detach
 
     seen: list[Any] = []
 
@@ -351,13 +349,11 @@ def test_every_choice_is_an_event(make_skill: Any, build: Build) -> None:
         brought=[secret],
     )
     sink = Sink()
-    assert plumbgraph.tracing.emit
-    module: Any = sys.modules["plumbgraph.tracing.emit"]  # `emit` is also the function's name
-    module.attach(sink)
+    attach(sink)
     try:
         ask(graph)
     finally:
-        module.detach(sink)
+        detach(sink)
     names = [record["event"] for record in seen if record["event"].startswith("skill.")]
     expected = ["catalog_shown", "tool_denied", "loaded", "searched", "unloaded"]
     assert {f"skill.{name}" for name in expected} <= set(names)
