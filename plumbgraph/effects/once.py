@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, GraphInterrupt
 
 from plumbgraph.effects import statements as sql
 from plumbgraph.effects.context import Running, running
@@ -112,7 +113,11 @@ def settle(desk: Desk, tasks: Sequence[Task]) -> EffectPlan[None]:
         # once more, or the next interrupt of this task would get it.
         if row is not None and ((yield from _doubtful(desk, task, row)) or row.asked):
             doubts.append(Doubt(task.key, task.call, row))
-    if doubts:
+    if doubts and all(doubt.row.state not in _OPEN for doubt in doubts):
+        # Its answer is on record; if the run's own note of it was lost, nobody is asked again.
+        with suppress(GraphInterrupt):
+            ask(doubts)
+    elif doubts:
         told = ask(doubts)
         for task in tasks:
             row = rows.get(task.key)

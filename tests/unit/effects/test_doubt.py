@@ -328,3 +328,23 @@ def test_a_heartbeat_tells_about_other_machines(
     old = Statement("UPDATE {schema}.effects SET beat_at = now() - interval '40 seconds'")
     database.send((old,))
     assert "__interrupt__" in graph.invoke(None, kit.T1)
+
+
+def test_nobody_is_asked_twice_when_the_answer_is_on_record(
+    kit: Any, ledger: Any, journal: Journal, saver: PlumbSaver, database: Database
+) -> None:
+    """A second kill fell after the answer was recorded and before the run noted it."""
+    ledger.crash_after = True
+    graph = kit.agent(kit.paying(ledger, journal), saver)
+    with pytest.raises(kit.Crash):
+        graph.invoke(kit.START_STATE, kit.T1)
+    assert "__interrupt__" in graph.invoke(None, kit.T1)
+    kind, data = saver.serde.dumps_typed("told before")
+    answered = (
+        "UPDATE {schema}.effects SET state = 'done', asked = true, result_type = %s, result = %s"
+    )
+    database.send((Statement(answered, (kind, data)),))
+    state = graph.invoke(None, kit.T1)
+    assert "__interrupt__" not in state
+    assert kit.answers(state) == ["told before"]
+    assert ledger == ["rent"]
