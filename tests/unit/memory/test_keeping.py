@@ -169,7 +169,7 @@ def test_erasure_leaves_no_byte_but_an_audit_entry(redis_url: str) -> None:
 
 def everything(raw: Any, key: bytes) -> bytes:
     kind = raw.type(key)
-    readers = {
+    readers: dict[bytes, Any] = {
         b"string": lambda: raw.get(key),
         b"list": lambda: b" ".join(raw.lrange(key, 0, -1)),
         b"hash": lambda: b" ".join(part for pair in raw.hgetall(key).items() for part in pair),

@@ -172,7 +172,7 @@ def test_a_batch_reads_before_it_writes_and_keeps_the_order(store: MemoryStore) 
     assert got.value == {"n": 0}  # type: ignore[union-attr]
     assert [item.key for item in found] == ["a"]  # type: ignore[union-attr]
     assert listed == [NS]
-    assert version == 1  # type: ignore[comparison-overlap]
+    assert version == 1
     assert len(past) == 1  # type: ignore[arg-type]
     assert first.value == {"n": 0}  # type: ignore[union-attr]
 
