@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
-from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import Connection
@@ -54,10 +54,12 @@ class ExchangeFace:
                 saver.setup()
                 return self.export(saver, thread_ids)
         count = 0
+        source = cast("BaseCheckpointSaver[Any]", self)
         for thread in thread_ids:
             spell = exchange.Respelling()
-            config = {"configurable": {"thread_id": thread}}
-            for found in exchange.oldest_first(self.list(config)):
+            for found in exchange.oldest_first(
+                source.list({"configurable": {"thread_id": thread}})
+            ):
                 target.put(*exchange.put_arguments(found, spell))  # type: ignore[arg-type]
                 for arguments in exchange.writes_arguments(found):
                     target.put_writes(*arguments)
@@ -69,7 +71,3 @@ class ExchangeFace:
     ) -> int:
         """Write threads to another saver from a worker thread; see `export`."""
         return await asyncio.to_thread(self.export, target, thread_ids)
-
-    def list(self, config: Any) -> Iterator[CheckpointTuple]:
-        """The saver's own `list`."""
-        raise NotImplementedError
