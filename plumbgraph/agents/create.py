@@ -11,6 +11,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.store.base import BaseStore
+from typing_extensions import TypedDict, Unpack
 
 from plumbgraph.agents import parts as part
 from plumbgraph.agents.allow import types_in_state
@@ -21,6 +22,7 @@ from plumbgraph.agents.parts import AnyModel, AnyPolicy, AnySkills
 from plumbgraph.agents.remembering import AnyMemory, Memory
 from plumbgraph.agents.served import informed, served
 from plumbgraph.agents.stages import AnyGraph, Stages, Step
+from plumbgraph.errors import SettingsError
 from plumbgraph.tracing.guard import Guard
 
 if TYPE_CHECKING:
@@ -33,34 +35,10 @@ Agent: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 _TURNS = 125
 
 
-def build_agent(
-    model: AnyModel,
-    tools: Sequence[AnyTool] = (),
-    *,
-    system: Section | Sequence[Section] = (),
-    memory: AnyMemory | None = None,
-    skills: AnySkills | None = None,
-    effects: Journal | None = None,
-    workspace: Workspace | None = None,
-    policy: AnyPolicy | None = None,
-    guard: Guard | None = None,
-    before: Sequence[Step] = (),
-    each_turn: Sequence[Step] = (),
-    after: Sequence[Step] = (),
-    tool_node: Step | None = None,
-    state_schema: type | None = None,
-    context_schema: type | None = None,
-) -> AnyGraph:
-    """The agent's graph, not yet compiled: what `langgraph.json` and further wiring want.
+class Parts(TypedDict, total=False):
+    """What can be plugged into an agent; what is left out adds nothing.
 
-    The order is recall and `before` once, then for each turn guard, `each_turn`, skills and route,
-    the model and its tools, and when the model asks for no more tools `after` and remember once.
-    A part that is left out adds nothing.
-
-    Args:
-        model: A chat model, `provider:name`, a function `(state, runtime)` that gives a model, or
-            a `CostRouter` (or `RouterNode`) that chooses one for each call.
-        tools: Tools or plain functions with docstrings.
+    Attributes:
         system: The system prompt: a text, a function of state and runtime, or several in order.
         memory: A namespace of the store, such as `("users", "{user_id}")`, or a `Memory`: what it
             knows about the user's message is recalled, and the turn is remembered.
@@ -75,44 +53,87 @@ def build_agent(
             that says `stop` instead of `go` ends the run there.
         each_turn: Nodes that run before every call of the model.
         after: Nodes that run once, after the last turn.
-        tool_node: Runs the tools; None means LangGraph's `ToolNode`, or `EffectToolNode` where a
-            tool is marked.
+        tool_node: Runs the tools; else LangGraph's `ToolNode`, or `EffectToolNode` where a tool
+            is marked.
         state_schema: Further channels of the state, as a TypedDict.
         context_schema: The run's context, as LangGraph takes it.
+    """
+
+    system: Section | Sequence[Section]
+    memory: AnyMemory | None
+    skills: AnySkills | None
+    effects: Journal | None
+    workspace: Workspace | None
+    policy: AnyPolicy | None
+    guard: Guard | None
+    before: Sequence[Step]
+    each_turn: Sequence[Step]
+    after: Sequence[Step]
+    tool_node: Step | None
+    state_schema: type | None
+    context_schema: type | None
+
+
+def build_agent(model: AnyModel, tools: Sequence[AnyTool] = (), **parts: Unpack[Parts]) -> AnyGraph:
+    """The agent's graph, not yet compiled: what `langgraph.json` and further wiring want.
+
+    The order is recall and `before` once, then for each turn guard, `each_turn`, skills and route,
+    the model and its tools, and when the model asks for no more tools `after` and remember once.
+
+    Args:
+        model: A chat model, `provider:name`, a function `(state, runtime)` that gives a model, or
+            a `CostRouter` (or `RouterNode`) that chooses one for each call.
+        tools: Tools or plain functions with docstrings.
+        parts: See `Parts`.
 
     Raises:
-        SettingsError: Two nodes have the same name, two schemas disagree about a channel, or a
-            tool is marked as an effect and there is no journal.
+        SettingsError: A part is not known, two nodes have the same name, two schemas disagree
+            about a channel, or a tool is marked as an effect and there is no journal.
         PolicyDenied: The policy refuses the model.
         MissingExtra: `model` is a name and what loads it is not installed.
     """
-    rules = part.policy_of(policy)
-    remembers = Memory.of(memory)
-    given = [*_as_tools(tools), *(remembers.own_tools if remembers else [])]
-    route = part.router_node(model, effects, rules)
-    skilled = part.skill_node(skills, rules)
+    if unknown := sorted(set(parts) - set(Parts.__annotations__)):
+        raise SettingsError(
+            f"An agent has no part {unknown[0]!r}.",
+            hint=f"Its parts are {', '.join(Parts.__annotations__)}.",
+        )
+    stages = _stages(model, _as_tools(tools), parts)
+    schema = stages.schema(AgentState, parts.get("state_schema"))
+    graph: AnyGraph = StateGraph(schema, context_schema=parts.get("context_schema"))
+    return stages.wired(graph)
+
+
+def _stages(model: AnyModel, tools: Sequence[BaseTool], parts: Parts) -> Stages:
+    """The agent's nodes in their order."""
+    rules = part.policy_of(parts.get("policy"))
+    journal, guard = parts.get("effects"), parts.get("guard")
+    memory, workspace = Memory.of(parts.get("memory")), parts.get("workspace")
+    every = [*tools, *(memory.own_tools if memory else [])]
+    route = part.router_node(model, journal, rules)
+    skilled = part.skill_node(parts.get("skills"), rules)
     asks = part.model_node(
         model,
-        permitted_tools(rules, given),
-        system=part.sections(system, remembers, workspace),
+        permitted_tools(rules, every),
+        system=part.sections(parts.get("system", ()), memory, workspace),
         route=route,
         skilled=skilled,
         policy=rules,
     )
-    runs_tools = part.tool_step(
-        given, tool_node, skilled=skilled, journal=effects, workspace=workspace, policy=rules
-    )
-    turn = [GuardNode(guard) if guard else None, *each_turn, skilled, route, asks]
-    first, last = ([remembers.recall], [remembers.remember]) if remembers else ([], [])
-    stages = Stages(
-        [*part.repair_nodes(given, effects), *first, *before],
+    turn = [GuardNode(guard) if guard else None, *parts.get("each_turn", ()), skilled, route, asks]
+    first, last = ([memory.recall], [memory.remember]) if memory else ([], [])
+    return Stages(
+        [*part.repair_nodes(every, journal), *first, *parts.get("before", ())],
         [each for each in turn if each],
-        runs_tools,
-        [*after, *last],
+        part.tool_step(
+            every,
+            parts.get("tool_node"),
+            skilled=skilled,
+            journal=journal,
+            workspace=workspace,
+            policy=rules,
+        ),
+        [*parts.get("after", ()), *last],
     )
-    schema = stages.schema(AgentState, state_schema)
-    graph: AnyGraph = StateGraph(schema, context_schema=context_schema)
-    return stages.wired(graph)
 
 
 def create_agent(
@@ -123,7 +144,7 @@ def create_agent(
     checkpointer: BaseCheckpointSaver[Any] | None = None,
     store: BaseStore | None = None,
     max_steps: int | None = None,
-    **parts: Any,
+    **parts: Unpack[Parts],
 ) -> Agent:
     """The agent, compiled: invoke it, stream it, draw it.
 
@@ -140,7 +161,7 @@ def create_agent(
         max_steps: Super-steps after which a run stops with GraphRecursionError; its thread
             keeps everything up to there. By default enough for 125 turns; LangGraph's own
             default is ten thousand steps.
-        parts: All other keywords of `build_agent`.
+        parts: See `Parts`.
     """
     usable = _as_tools(tools)
     told = served(model, usable, checkpointer, store, parts)

@@ -25,13 +25,13 @@ def served(
     saver: AnySaver | None,
     store: BaseStore | None,
     parts: Mapping[str, Any],
-) -> dict[str, Any]:
+) -> Any:
     """The parts, with the services they lack taken from the checkpointer and the store.
 
     Raises:
         SettingsError: There is memory without a store to keep it.
     """
-    told = dict(parts)
+    told: dict[str, Any] = dict(parts)
     if (memory := Memory.of(told.get("memory"))) is not None:
         told["memory"] = memory.on(store)
     if (ours := _ours(saver)) is None:

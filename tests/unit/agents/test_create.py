@@ -74,7 +74,11 @@ def test_a_model_by_function_sees_state_and_context() -> None:
 
 def test_sections_are_joined_in_order_and_never_stored() -> None:
     model = ScriptedChatModel(["ok"])
-    sections = ["One.", lambda state, _: f"{len(state['messages'])} message.", lambda *_: None]
+    sections: list[Any] = [
+        "One.",
+        lambda state, _: f"{len(state['messages'])} message.",
+        lambda *_: None,
+    ]
     done = create_agent(model, system=sections).invoke({"messages": ["x"]})
     assert model.calls[0].messages[0].text == "One.\n\n1 message."
     assert kinds(done["messages"]) == ["human", "ai"]

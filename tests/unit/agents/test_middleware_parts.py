@@ -230,14 +230,17 @@ async def test_all_of_them_together(
             never, [note, notes], middleware=middleware, checkpointer=saver, store=store
         )
 
-    agent = await asyncio.to_thread(make)
-    done = await run(agent, GIVEN, colour)
-    assert done["messages"][-1].text == "all notes finished"
-    assert answers(done)[-1] == "a=one"
+    done = await run(await asyncio.to_thread(make), GIVEN, colour)
     assert sent == ["hello"]
     assert "BLUE" in model.calls[-1].messages[0].text
+    found = await store.arecall(("users", "u"), "notes finished")
+    assert "all notes finished" in found.text
+    everything_was_done(done)
+
+
+def everything_was_done(done: Any) -> None:
+    assert done["messages"][-1].text == "all notes finished"
+    assert answers(done)[-1] == "a=one"
     assert len(done["ledger"]) == len([m for m in done["messages"] if isinstance(m, AIMessage)])
     assert done["stop_reason"] is None
     assert done["workspace"]["files"] == 1
-    found = await store.arecall(("users", "u"), "notes finished")
-    assert "all notes finished" in found.text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,9 @@ from plumbgraph import effect
 from plumbgraph.agents import Memory, create_agent
 from plumbgraph.agents.routing import RouterNode
 from plumbgraph.content import PostgresBlobs
-from plumbgraph.errors import PolicyDenied, SettingsError
+from plumbgraph.errors import SettingsError
 from plumbgraph.memory import Attribute, MemoryStore
-from plumbgraph.policy import Policy
 from plumbgraph.routing import CostRouter
-from plumbgraph.skills.library import SkillLibrary
 from plumbgraph.state import PlumbSaver
 from plumbgraph.testing import ScriptedChatModel, call
 
@@ -245,124 +242,6 @@ def _then(check: Callable[[Any], Any]) -> Any:
     return RunnableLambda(tools, name="tools")
 
 
-# --- policy ---
-
-
-@colours
-async def test_a_denied_tool_is_neither_shown_nor_run(colour: str) -> None:
-    ran: list[str] = []
-
-    def shell(command: str) -> str:
-        """Run a command."""
-        ran.append(command)
-        return "ran"
-
-    both = [call("shell", command="ls"), call("look", where="north")]
-    model = ScriptedChatModel([both, "done"])
-    agent = await made(model, [shell, look], policy={"version": 1, "tools": {"deny": ["shell"]}})
-    done = await run(agent, GIVEN, colour)
-    assert model.calls[0].tool_names == ["look"]
-    assert ran == []
-    denied, seen = sorted(answers(done), key=lambda text: "saw" in text)
-    assert "'shell' is denied" in denied
-    assert seen == "saw north"
-    assert len({m.tool_call_id for m in done["messages"] if isinstance(m, ToolMessage)}) == 2
-
-
-@colours
-async def test_a_tool_that_needs_a_yes_asks_before_anything_of_the_step_runs(colour: str) -> None:
-    ran: list[str] = []
-
-    def mark(what: str) -> str:
-        """Mark something."""
-        ran.append(what)
-        return f"marked {what}"
-
-    calls = [call("mark", what="a"), call("look", where="north"), call("mark", what="b")]
-    agent = await made(
-        ScriptedChatModel([calls, "done"]),
-        [mark, look],
-        policy={"version": 1, "tools": {"approve": ["mark"]}},
-        checkpointer=InMemorySaver(),
-    )
-    stopped = await run(agent, GIVEN, colour)
-    (asked,) = stopped["__interrupt__"]
-    assert [each["args"] for each in asked.value["calls"]] == [{"what": "a"}, {"what": "b"}]
-    assert ran == []
-    first = asked.value["answer"]["approve"][:1]
-    done = await run(agent, Command(resume={"approve": first}), colour)
-    assert ran == ["a"]
-    assert sum("not approved" in text for text in answers(done)) == 1
-    assert len(answers(done)) == 3
-
-
-def test_an_address_is_judged_by_the_calls_arguments() -> None:
-    def fetch(url: str) -> str:
-        """Fetch a page."""
-        return f"page of {url}"
-
-    rules = {
-        "version": 1,
-        "tools": {"url_arguments": {"fetch": ["url"]}},
-        "web": {"URLBlocklist": ["evil.example"]},
-    }
-    script = [call("fetch", url="https://evil.example/x"), call("fetch", url="https://ok.example")]
-    agent = create_agent(ScriptedChatModel([*script, "done"]), [fetch], policy=rules)
-    bad, good = answers(agent.invoke(GIVEN))
-    assert "blocked" in bad
-    assert good == "page of https://ok.example"
-
-
-def test_a_refused_model_is_refused_when_the_agent_is_made_or_the_model_chosen() -> None:
-    model = ScriptedChatModel(["hi"], model_name="big")
-    rules = {"version": 1, "models": {"deny": ["scripted:big"]}}
-    with pytest.raises(PolicyDenied, match="scripted:big"):
-        create_agent(model, policy=rules)
-    agent = create_agent(lambda state, runtime: model, policy=rules)
-    with pytest.raises(PolicyDenied, match="scripted:big"):
-        agent.invoke(GIVEN)
-    small = ScriptedChatModel(["hi"], model_name="small")
-    assert create_agent(small, policy=rules).invoke(GIVEN)["messages"][-1].text == "hi"
-
-
-def test_a_router_must_know_the_agents_rules_about_models(router: MakeRouter) -> None:
-    rules = {"version": 1, "models": {"deny": ["scripted:big"]}}
-    model = ScriptedChatModel(["hi"])
-    with pytest.raises(SettingsError, match="router does not know"):
-        create_agent(router(model), policy=rules)
-    policy = Policy(rules)
-    agent = create_agent(router(model, policy=policy), policy=policy)
-    assert agent.invoke(GIVEN)["messages"][-1].text == "hi"
-
-
-def test_managed_rules_hold_where_no_policy_is_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    managed = tmp_path / "managed.json"
-    managed.write_text(json.dumps({"version": 1, "tools": {"deny": ["look"]}}))
-    monkeypatch.setenv("PLUMBGRAPH_POLICY", str(managed))
-    model = ScriptedChatModel([call("look", where="north"), "done"])
-    done = create_agent(model, [look]).invoke(GIVEN)
-    assert "'look' is denied" in answers(done)[0]
-
-
-def test_skill_tools_stay_where_a_policy_names_the_tools_that_are_allowed(
-    skills: Path, tmp_path: Path
-) -> None:
-    from plumbgraph.agents.skills import SkillNode
-    from plumbgraph.content import FolderBlobs
-
-    policy = Policy({"version": 1, "tools": {"allow": ["look"]}})
-    node = SkillNode(
-        SkillLibrary([skills], cache=None),
-        policy=policy,
-        blobs=FolderBlobs(tmp_path / "blobs", space="skills"),
-    )
-    model = ScriptedChatModel([call("load_skill", name="pdf"), "done"])
-    done = create_agent(model, [look], skills=node, policy=policy).invoke(GIVEN)
-    assert "is loaded" in answers(done)[0]
-
-
 # --- memory ---
 
 
@@ -396,6 +275,11 @@ async def test_memory_by_namespace_recalls_remembers_and_gives_tools(
     done = await run(stranger, given, colour, other)
     assert done["recalled"]["keys"] == []
     assert model.calls[0].tool_names == []
+
+
+def test_a_part_nobody_knows_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no part 'skill'"):
+        create_agent(ScriptedChatModel([]), skill="x")  # type: ignore[call-arg]
 
 
 def test_memory_without_a_store_is_refused_when_the_agent_is_made() -> None:
