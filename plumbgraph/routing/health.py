@@ -36,7 +36,7 @@ class Breaker:
     """
 
     failures: int = 3
-    rest_s: float = 10.0
+    rest_s: float = 30.0
     most_s: float = 300.0
     probe_s: float = 60.0
     fresh_s: float = 1.0

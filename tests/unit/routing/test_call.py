@@ -102,7 +102,7 @@ def test_after_its_rest_a_model_gets_one_probe(make: MakeRouter, clock: HandCloc
     for _ in range(5):
         router.call(asked(router))
     assert len(ill.calls) == 3
-    clock.advance(11)
+    clock.advance(31)
     assert router.call(asked(router)).message.text == "back"
     assert router.call(asked(router)).decision.model == "scripted:cheap"
 
