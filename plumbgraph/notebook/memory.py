@@ -20,6 +20,7 @@ def memory_versions(history: Sequence[Any], *, now: datetime | None = None) -> P
         history: What `MemoryStore.history(namespace, key)` gave.
         now: Where bars end that are still current.
     """
+    history = sorted(history, key=lambda version: version.at)
     until = now or datetime.fromtimestamp(SYSTEM.now(), UTC)
     made, (axes,) = figure(height=max(1.4, 0.45 * len(history) + 0.8))
     for row, version in enumerate(history):
