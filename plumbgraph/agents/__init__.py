@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plumbgraph.agents.allow import types_in_state as types_in_state
+    from plumbgraph.agents.create import Parts as Parts
     from plumbgraph.agents.create import build_agent as build_agent
     from plumbgraph.agents.create import create_agent as create_agent
     from plumbgraph.agents.effects import journal_for as journal_for
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _HOMES: dict[str, str] = {
     "Memory": "plumbgraph.agents.remembering",
     "Node": "plumbgraph.agents.node",
+    "Parts": "plumbgraph.agents.create",
     "build_agent": "plumbgraph.agents.create",
     "create_agent": "plumbgraph.agents.create",
     "file_tools": "plumbgraph.agents.files",
