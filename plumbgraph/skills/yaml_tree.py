@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import yaml
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_PAIR = re.compile(r"([A-Za-z][A-Za-z-]*): +([A-Za-z0-9](?:[ -~](?<!:)(?<! #)|:(?=[^ :]))*)")
+_PAIR = re.compile(r"([A-Za-z][A-Za-z-]*): +([A-Za-z0-9][ -~]*)")
 MAX_DEPTH = 8
 MAX_NODES = 2_000
 
@@ -86,10 +86,12 @@ def _plain_pairs(text: str) -> Frontmatter | None:
     lines: dict[str, int] = {}
     for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
         found = _PAIR.fullmatch(line)
-        if found is None or found[1] in tree:
+        if found is None:
             return None
-        tree[found[1]] = found[2].rstrip(" ")
-        lines[found[1]] = number
+        key, value = found[1], found[2]
+        if key in tree or ": " in value or " #" in value or value.rstrip(" ").endswith(":"):
+            return None
+        tree[key], lines[key] = value.rstrip(" "), number
     return Frontmatter(tree, lines)
 
 
