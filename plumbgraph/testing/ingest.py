@@ -14,6 +14,7 @@ Covers `GET /info`, `POST /runs/multipart` (plain or zstd), `POST /runs/batch`, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -284,8 +285,9 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**(headers or {}), "Content-Type": "application/json"}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
+        with contextlib.suppress(ConnectionError):  # a client may have died meanwhile
+            self.end_headers()
+            self.wfile.write(text)
 
     def log_message(self, *_: object) -> None:
         """Stay quiet; what arrived is in `requests`."""

@@ -7,6 +7,7 @@ A sink that raises is counted and named once in the stdlib log; the run goes on.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,6 +35,7 @@ _attached: tuple[Sink, ...] = ()
 _scoped: ContextVar[tuple[Sink, ...]] = ContextVar("plumbgraph_sinks", default=())
 _lock = threading.Lock()
 _faulty: dict[int, int] = {}
+_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
 
 
 def attach(sink: Sink) -> None:
@@ -111,8 +113,13 @@ def record_of(event: Event, correlation: Mapping[str, Any]) -> dict[str, Any]:
 
 def timestamp(seconds: float) -> str:
     """UTC in ISO 8601 with milliseconds: `2026-01-31T09:30:00.125Z`."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    global _second  # noqa: PLW0603 - many records share a second, and its text is the dear part
+    whole = math.floor(seconds)
+    known = _second
+    if known[0] != whole:
+        moment = datetime.fromtimestamp(whole, UTC)
+        known = _second = (whole, f"{moment:%Y-%m-%dT%H:%M:%S}")
+    return f"{known[1]}.{int((seconds - whole) * 1000):03d}Z"
 
 
 def deliver(record: Mapping[str, Any], sinks: Iterable[Sink]) -> None:

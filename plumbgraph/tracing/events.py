@@ -18,9 +18,11 @@ hold digests and counts rather than content. A field named like a correlation ke
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from dataclasses import field as dataclass_field
 from dataclasses import fields as dataclass_fields
+from operator import attrgetter
 from typing import Any, ClassVar
 
 
@@ -44,16 +46,21 @@ class Event:
 
     def fields(self) -> dict[str, Any]:
         """The event's own facts by the name they have in records, without those that are `None`."""
-        values = ((key, getattr(self, attribute)) for attribute, key in _keys(type(self)))
-        return {key: value for key, value in values if value is not None}
+        keys, values = _keys(type(self))
+        return {k: v for k, v in zip(keys, values(self), strict=True) if v is not None}
 
 
-_known: dict[type, tuple[tuple[str, str], ...]] = {}
+_known: dict[type, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] = {}
 
 
-def _keys(cls: type[Event]) -> tuple[tuple[str, str], ...]:
-    """Attribute and record key of each field; looked up once a class."""
+def _keys(cls: type[Event]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """Record keys of the fields and what reads their values; looked up once a class."""
     if cls not in _known:
         every = dataclass_fields(cls)
-        _known[cls] = tuple((each.name, each.metadata.get("otel", each.name)) for each in every)
+        names = [each.name for each in every]
+        keys = tuple(each.metadata.get("otel", each.name) for each in every)
+        if len(names) > 1:
+            _known[cls] = keys, attrgetter(*names)
+        else:
+            _known[cls] = keys, lambda event: tuple(getattr(event, name) for name in names)
     return _known[cls]
