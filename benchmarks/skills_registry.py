@@ -110,5 +110,5 @@ def _clean(registry: SkillRegistry) -> None:
         )
         if keys:
             registry.redis.send((Command("UNLINK", *keys),))
-        if cursor in {b"0", "0"}:
+        if int(cursor) == 0:
             return
