@@ -86,7 +86,11 @@ def read_steady(parent: int, name: str, path: str, block: int) -> Iterator[bytes
             raise WorkspaceChanging(f"{path!r} became something else.", path=path)
         size = 0
         while piece := os.read(handle, block):
-            while len(piece) < block and (more := os.read(handle, block - len(piece))):
+            while (
+                len(piece) < block
+                and size + len(piece) <= before.st_size
+                and (more := os.read(handle, block - len(piece)))
+            ):
                 piece += more
             size += len(piece)
             if size > before.st_size:
