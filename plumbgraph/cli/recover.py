@@ -96,8 +96,8 @@ class ByThread:
             for each in self._plumbing.saver.recover(make, rules)
         ]
 
-    def invoke(self, value: Any, config: Any) -> Any:
-        """Run the thread's own graph.
+    def invoke(self, value: Any, config: Any, **options: Any) -> Any:
+        """Run the thread's own graph as recovery asks for it.
 
         Raises:
             GraphUnknown: Nothing says which it is; recovery lets go of the thread.
@@ -115,7 +115,7 @@ class ByThread:
         graph = graphs.compiled(author, saver=self._plumbing.saver, store=store)
         kept = {key: told[key] for key in told if key.startswith("plumb_")}
         context = {"model": model} if model and graphs.wants_model(graph) else None
-        return graph.invoke(value, {**config, "metadata": kept}, context=context)
+        return graph.invoke(value, {**config, "metadata": kept}, context=context, **options)
 
     def _remembered(self, thread: str) -> dict[str, Any]:
         from plumbgraph.cli.job import remembered  # noqa: PLC0415 - quick start
