@@ -20,7 +20,7 @@ def _store(url: str, **options: Any) -> MemoryStore:
     return MemoryStore(url, tenant=f"exact-{secrets.token_hex(4)}", **options)
 
 
-def together(work: Callable[[int], None], count: int) -> None:
+def together(work: Callable[[int], Any], count: int) -> None:
     threads = [threading.Thread(target=work, args=(n,)) for n in range(count)]
     for thread in threads:
         thread.start()

@@ -7,7 +7,7 @@ import secrets
 import sys
 from contextlib import asynccontextmanager, contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import langgraph.store.memory as in_memory
 
@@ -31,7 +31,9 @@ class Shim(MemoryStore):
 
     @classmethod
     @contextmanager
-    def from_conn_string(cls, name: str, *, ttl: Any = None, index: Any = None, **_: Any) -> Any:
+    def from_conn_string(  # type: ignore[override]
+        cls, name: str, *, ttl: Any = None, index: Any = None, **_: Any
+    ) -> Any:
         tenant = f"peer-{secrets.token_hex(6)}" if name == ":memory:" else f"peer-{hash(name)}"
         with cls(index=index, ttl=ttl, tenant=tenant) as store:
             yield store
@@ -49,7 +51,9 @@ class Shim(MemoryStore):
 class AsyncShim(Shim):
     @classmethod
     @asynccontextmanager
-    async def from_conn_string(cls, name: str, **options: Any) -> Any:
+    async def from_conn_string(  # type: ignore[override]
+        cls, name: str, **options: Any
+    ) -> Any:
         with super().from_conn_string(name, **options) as store:
             yield store
             await store.aclose()
@@ -68,7 +72,7 @@ class AsyncShim(Shim):
 
 
 class _NoDatabase:
-    def __enter__(self) -> _NoDatabase:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,7 +83,7 @@ class _NoDatabase:
 
 
 class _NoAsyncDatabase:
-    async def __aenter__(self) -> _NoAsyncDatabase:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from plumbgraph.memory import MemoryStore
-from plumbgraph.memory.batching import Put
+from plumbgraph.memory.ops import Put
 
 NS = ("bench", "recall")
 WORDS = [

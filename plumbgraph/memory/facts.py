@@ -12,6 +12,7 @@ from plumbgraph.errors import MemoryExpired, MemoryInvalid, VersionConflict
 from plumbgraph.memory import timetravel
 from plumbgraph.memory.attributes import Attribute, Attributes, Cardinality, Match
 from plumbgraph.memory.conflict import Effect, Policy
+from plumbgraph.memory.encoding import encoded
 from plumbgraph.memory.keys import Namespace, check_key, joined
 from plumbgraph.memory.records import (
     Marks,
@@ -19,7 +20,6 @@ from plumbgraph.memory.records import (
     Moment,
     Provenance,
     Record,
-    encoded,
     from_us,
     to_us,
 )

@@ -9,6 +9,7 @@ from langgraph.store.base import ListNamespacesOp, SearchOp
 
 from plumbgraph.errors import MemoryExpired, MemoryInvalid
 from plumbgraph.memory import filters, timetravel
+from plumbgraph.memory.encoding import encoded
 from plumbgraph.memory.keys import Namespace, Shard, joined, split_namespace
 from plumbgraph.memory.ops import Delete, Get, History, Put
 from plumbgraph.memory.records import (
@@ -17,7 +18,6 @@ from plumbgraph.memory.records import (
     Provenance,
     Record,
     Version,
-    encoded,
     to_us,
 )
 from plumbgraph.memory.terms import Terms, milliseconds, together

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from plumbgraph.errors import MemoryExpired
+from plumbgraph.memory.encoding import encoded
 from plumbgraph.memory.facts import Remember, Rules, slot
 from plumbgraph.memory.facts import remember as remembered
 from plumbgraph.memory.keys import Namespace, joined
-from plumbgraph.memory.records import MemoryItem, Provenance, Record, encoded
+from plumbgraph.memory.records import MemoryItem, Provenance, Record
 from plumbgraph.memory.saved import Saved, restoring, states
 from plumbgraph.memory.sleep import (
     Action,

@@ -267,7 +267,11 @@ def _together(work: Callable[[int], None], count: int) -> None:
 
 @_in("races")
 def check_racing_puts_leave_one_copy(store: BaseStore) -> None:
-    _together(lambda n: [store.put(NS, "k", {"n": n}) for _ in range(25)] and None, 8)
+    def work(number: int) -> None:
+        for _ in range(25):
+            store.put(NS, "k", {"n": number})
+
+    _together(work, 8)
     _must(len(store.search(NS, limit=100)) == 1, "one copy")
 
 

@@ -84,7 +84,7 @@ def test_the_model_remembers_recalls_and_forgets_by_tools(store: MemoryStore) ->
         ]
     )
     middleware = MemoryMiddleware(PLACE, attributes=[Attribute("home_city")])
-    agent = create_agent(model, middleware=[middleware], store=store)
+    agent: Any = create_agent(model, middleware=[middleware], store=store)
     out = agent.invoke(said("Ana lives in Oslo"), CONFIG)
     tools = [m.text for m in out["messages"] if m.type == "tool"]
     assert tools[0].startswith("created: home_city")
