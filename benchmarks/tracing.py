@@ -55,7 +55,7 @@ def graph(steps: int, *, deadly_at: int | None = None, saver: Any = None) -> Any
         if state["n"] == deadly_at:
             os.kill(os.getpid(), signal.SIGKILL)
         model.invoke("what next?")
-        look.invoke({"q": str(state["n"])})
+        look.invoke({"q": "".join(chr(97 + int(digit)) for digit in str(state["n"]))})
         return {"n": state["n"] + 1, "messages": [AIMessage(f"step {state['n']}")]}
 
     builder: Any = StateGraph(State)
