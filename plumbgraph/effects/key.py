@@ -37,6 +37,13 @@ def alias_of(scene: Scene, call: Call) -> str | None:
     return _key(scene, call, "exit", scene.base, str(call.nth_in_run))
 
 
+def named_here(scene: Scene, call: Call) -> tuple[str, str]:
+    """What a call is named in the running task: ids of message and call, or task and order."""
+    if call.call_id:
+        return call.message_id, call.call_id
+    return "", f"{scene.task_id}/{digest(call.args)}/{call.nth}"
+
+
 def _key(scene: Scene, call: Call, *how: str) -> str:
     where = (scene.tenant, scene.thread_id, scene.branch, scene.ns)
     parts = (*where, call.name, digest(call.args), *how)

@@ -21,6 +21,7 @@ from plumbgraph.effects.events import (
     EffectReturned,
     EffectVoided,
 )
+from plumbgraph.effects.key import named_here
 from plumbgraph.effects.ops import Do, EffectPlan, pause
 from plumbgraph.effects.owner import lives, me
 from plumbgraph.effects.values import Call, Done, Outcome, Row, Scene, Spec
@@ -76,22 +77,31 @@ class Task:
 
 
 def found_again(tasks: Sequence[Task]) -> EffectPlan[list[Task]]:
-    """Tasks that a run which commits only at its end began before, under their keys of then."""
-    aliases = [task.alias for task in tasks if task.alias]
-    if not aliases:
-        return list(tasks)
+    """Tasks that are on record under another key, because their run started over.
+
+    A run that commits only at its end is found by its alias; the name its call has now is noted,
+    so that it is found too when this run does commit, for example to ask a person.
+    """
+    if not tasks:
+        return []
     tenant = tasks[0].scene.tenant
+    names = {task.key: named_here(task.scene, task.call) for task in tasks}
     replies = yield (
-        sql.aliased(tenant, aliases),
         sql.look(tenant, [task.key for task in tasks]),
+        sql.aliased(tenant, [task.alias for task in tasks if task.alias]),
+        sql.named(tasks[0].scene, [call_id for _, call_id in names.values()]),
     )
-    known, own = dict(replies[0]), sql.rows(replies[1])
-    return [
-        replace(task, key=known[task.alias])
-        if task.alias in known and task.key not in own
-        else task
-        for task in tasks
-    ]
+    own, by_alias = sql.rows(replies[0]), dict(replies[1])
+    by_name = {row[:3]: row[3] for row in replies[2]}
+    found: list[Task] = []
+    for task in tasks:
+        known = None
+        if task.key not in own:
+            known = by_alias.get(task.alias) or by_name.get((*names[task.key], task.call.name))
+        if known is not None:
+            yield (sql.rename(tenant, known, *names[task.key]),)
+        found.append(replace(task, key=known) if known else task)
+    return found
 
 
 def settle(desk: Desk, tasks: Sequence[Task]) -> EffectPlan[None]:

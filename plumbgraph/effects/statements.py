@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from plumbgraph.effects.key import named_here
 from plumbgraph.effects.values import Call, Row, Scene
 from plumbgraph.postgres.statement import Statement
 
@@ -29,6 +30,13 @@ WHERE tenant = %s AND key = ANY(%s::bytea[])"""
 _ALIASED = """
 SELECT encode(alias, 'hex'), encode(key, 'hex') FROM {schema}.effects
 WHERE tenant = %s AND alias = ANY(%s::bytea[])"""
+
+_NAMED = """
+SELECT message_id, call_id, name, encode(key, 'hex') FROM {schema}.effects
+WHERE tenant = %s AND thread_id = %s AND branch = %s AND call_id = ANY(%s::text[])"""
+
+_RENAME = """
+UPDATE {schema}.effects SET message_id = %s, call_id = %s WHERE tenant = %s AND key = %s"""
 
 _TAKE_OVER = """
 UPDATE {schema}.effects SET state = 'intent', owner = %s, attempt = attempt + 1, error = NULL,
@@ -80,7 +88,7 @@ def intent(scene: Scene, call: Call, key: str, alias: str | None, owner: str) ->
     """Record that a call is about to happen; a row comes back when it is ours to make."""
     names = (bytes.fromhex(key), bytes.fromhex(alias) if alias else None)
     where = (scene.tenant, *names, scene.thread_id, scene.branch, scene.ns)
-    return Statement(_INTENT, (*where, call.message_id, call.call_id, call.name, owner))
+    return Statement(_INTENT, (*where, *named_here(scene, call), call.name, owner))
 
 
 def look(tenant: str, keys: Sequence[str]) -> Statement:
@@ -91,6 +99,16 @@ def look(tenant: str, keys: Sequence[str]) -> Statement:
 def aliased(tenant: str, aliases: Sequence[str]) -> Statement:
     """The keys of calls by their aliases."""
     return Statement(_ALIASED, (tenant, [bytes.fromhex(alias) for alias in aliases]))
+
+
+def named(scene: Scene, call_ids: Sequence[str]) -> Statement:
+    """The keys of calls by the names they have in the running task."""
+    return Statement(_NAMED, (scene.tenant, scene.thread_id, scene.branch, list(call_ids)))
+
+
+def rename(tenant: str, key: str, message_id: str, call_id: str) -> Statement:
+    """Note the name that a call has in a run that started over; its key stays."""
+    return Statement(_RENAME, (message_id, call_id, tenant, bytes.fromhex(key)))
 
 
 def rows(reply: list[tuple[Any, ...]]) -> dict[str, Row]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from langgraph.runtime import get_runtime
 
-from plumbgraph.effects.key import digest
+from plumbgraph.effects.key import digest, named_here
 from plumbgraph.effects.values import Call, Scene
 
 _MOST = 10_000
@@ -32,7 +32,8 @@ class Turns:
             nth = 0 if call.call_id else self._next((scene.task_id, _try(), *same))
             if not scene.at_exit:
                 return replace(call, nth=nth)
-            token = call.call_id or f"{scene.task_id}/{nth}"
+            # Some models name every call alike: only with its message is a name one.
+            token = "/".join(named_here(scene, replace(call, nth=nth)))
             tokens = self._across.setdefault((scene.base, *same), [])
             if token not in tokens:
                 tokens.append(token)

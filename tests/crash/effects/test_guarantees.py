@@ -89,6 +89,7 @@ def test_a_kill_under_every_durability(postgres_admin: str, durability: Any) -> 
     )
     report = crashtest(setting)
     assert report.kills == 1
+    assert len(report.reference["ledger"]) == 6, "unharmed, every payment is made"
     assert report.verdict == "sound", report.facts()
 
 

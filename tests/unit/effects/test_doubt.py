@@ -348,3 +348,26 @@ def test_nobody_is_asked_twice_when_the_answer_is_on_record(
     assert "__interrupt__" not in state
     assert kit.answers(state) == ["told before"]
     assert ledger == ["rent"]
+
+
+@pytest.mark.parametrize(("answer", "paid"), [("done", 1), ("not_done", 2)])
+def test_a_doubt_of_a_run_that_commits_at_its_end(
+    kit: Any, ledger: Any, journal: Journal, saver: PlumbSaver, answer: str, paid: int
+) -> None:
+    """It starts over with new ids, asks, commits in order to ask, and is answered."""
+    ledger.crash_after = True
+    graph = kit.agent(kit.paying(ledger, journal), saver)
+    with pytest.raises(kit.Crash):
+        graph.invoke(kit.START_STATE, kit.T1, durability="exit")
+    saver.delete_thread("t1")
+    other = {"configurable": {"thread_id": "t2"}}
+    ledger.clear()
+    ledger.crash_after = True
+    with pytest.raises(kit.Crash):
+        graph.invoke(kit.START_STATE, other, durability="exit")
+    begun = graph.get_state(other).created_at
+    again = None if begun else kit.START_STATE
+    assert "__interrupt__" in graph.invoke(again, other, durability="exit")
+    state = graph.invoke(Command(resume=answer), other, durability="exit")
+    assert "__interrupt__" not in state
+    assert len(ledger) == paid

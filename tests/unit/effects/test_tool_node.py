@@ -90,11 +90,14 @@ async def test_async_too(kit: Any, ledger: Any, journal: Journal, saver: PlumbSa
     assert kit.answers(state) == ["paid rent", "reported"]
 
 
+@pytest.mark.parametrize("durability", ["async", "exit"])
 def test_the_same_call_asked_for_again_is_a_new_effect(
-    kit: Any, ledger: Any, journal: Journal, saver: PlumbSaver
+    kit: Any, ledger: Any, journal: Journal, saver: PlumbSaver, durability: Any
 ) -> None:
     """Some models name every tool call alike; the message that holds it tells them apart."""
-    kit.agent(kit.paying(ledger, journal), saver, turns=3).invoke(kit.START_STATE, kit.T1)
+    kit.agent(kit.paying(ledger, journal), saver, turns=3).invoke(
+        kit.START_STATE, kit.T1, durability=durability
+    )
     assert ledger == ["rent"] * 3
 
 
