@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,12 +11,12 @@ from typing import Any, Self
 
 from plumbgraph.errors import ThreadNotFound
 from plumbgraph.timeline.compare import Difference, difference
-from plumbgraph.timeline.evidence import Evidence, Record, Source, in_order
+from plumbgraph.timeline.evidence import Evidence, Record, in_order
 from plumbgraph.timeline.findings import Finding, findings_of
 from plumbgraph.timeline.money import Spent, spent_of
 from plumbgraph.timeline.runs import Run, runs_of
 from plumbgraph.timeline.session import Session, session
-from plumbgraph.timeline.sources import as_sources
+from plumbgraph.timeline.sources import as_sources, logs_first, quicker
 from plumbgraph.timeline.steps import StepRow, rows_of
 from plumbgraph.timeline.verdict import Verdict, judge
 
@@ -57,7 +56,10 @@ class Timeline:
             ThreadNotFound: No source knows the thread.
             SettingsError: A source cannot be read by a timeline.
         """
-        found = [source.read(thread_id) for source in as_sources(sources, log)]
+        found: list[Evidence] = []
+        for source in logs_first(as_sources(sources, log)):
+            told = any(piece.records for piece in found)
+            found.append(quicker(source, told=told).read(thread_id))
         return cls._from(thread_id, found)
 
     @classmethod
@@ -69,8 +71,10 @@ class Timeline:
         log: str | os.PathLike[str] | None = None,
     ) -> Self:
         """Read what is known about a thread; see `load`."""
-        given: list[Source] = as_sources(sources, log)
-        found = await asyncio.gather(*(source.aread(thread_id) for source in given))
+        found: list[Evidence] = []
+        for source in logs_first(as_sources(sources, log)):
+            told = any(piece.records for piece in found)
+            found.append(await quicker(source, told=told).aread(thread_id))
         return cls._from(thread_id, found)
 
     @classmethod

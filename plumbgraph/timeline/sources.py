@@ -15,6 +15,7 @@ from plumbgraph.timeline.evidence import EffectFact, Evidence, Source, StatusFac
 from plumbgraph.tracing.reader import LogReader, log_files
 
 _MOST = 5_000
+_BESIDE_A_LOG = 60
 
 _EFFECTS = """
 SELECT name, state, call_id, attempt, intent_at, error, owner,
@@ -125,6 +126,11 @@ class SaverSource:
         self.saver = saver
         self.checkpoint_id = checkpoint_id
         self.most = most
+
+    def beside_a_log(self) -> SaverSource:
+        """The same with the newest checkpoints alone: the log tells the earlier steps."""
+        most = min(self.most, _BESIDE_A_LOG)
+        return SaverSource(self.saver, checkpoint_id=self.checkpoint_id, most=most)
 
     def read(self, thread_id: str) -> Evidence:
         """The chain of checkpoints that ends in the head."""
@@ -253,3 +259,13 @@ def _sources_of(given: Any) -> list[Source]:
         f"A timeline cannot read a {type(given).__name__!r}.",
         hint="Give a checkpointer, a journal, a log's path, or an object with read and aread.",
     )
+
+
+def logs_first(sources: list[Source]) -> list[Source]:
+    """The sources with those of logs before the others."""
+    return sorted(sources, key=lambda source: not isinstance(source, LogSource))
+
+
+def quicker(source: Source, *, told: bool) -> Source:
+    """A source as it is, or its short form where a log has told the steps already."""
+    return source.beside_a_log() if told and isinstance(source, SaverSource) else source
