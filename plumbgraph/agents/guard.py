@@ -137,8 +137,11 @@ def _prints(fresh: Sequence[BaseMessage], progress: str) -> Iterator[Print]:
 
 
 def _cost(message: BaseMessage) -> float:
+    routed = message.response_metadata.get("plumbgraph")
     usage = getattr(message, "usage_metadata", None) or {}
     cost = usage.get("total_cost")
+    if cost is None and isinstance(routed, Mapping):
+        cost = routed.get("cost_usd")
     return float(cost) if isinstance(cost, int | float) else 0.0
 
 

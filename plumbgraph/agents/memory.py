@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, create_model
 from typing_extensions import TypedDict, override
 
 from plumbgraph.agents.node import Ask, Node, State
+from plumbgraph.content.digest import digest_of
 from plumbgraph.errors import MemoryInvalid, SettingsError
 from plumbgraph.memory import Attribute, Attributes, Fact, MemoryStore, Recollection
 from plumbgraph.memory.keys import Namespace
@@ -204,7 +205,7 @@ class RememberNode(Node):
         group = str((config.get("configurable") or {}).get("thread_id") or "")
         asks = []
         for message in turn:
-            if message.type in self.said_by and message.id and message.text:
+            if message.type in self.said_by and message.text:
                 asks.append(_keeping(store, place, message, before, group, self.ttl))
             before = str(message.text)
         facts = list(self.extract(turn)) if self.extract else []
@@ -226,7 +227,7 @@ def _keeping(
     ttl: float | None,
 ) -> Ask:
     value = {"said_by": message.type, "text": str(message.text)}
-    key = str(message.id)
+    key = message.id or _key_of(message, before, group)
     how: Any = {
         "context": before,
         "group": group,
@@ -237,6 +238,12 @@ def _keeping(
     return Ask(
         lambda: store.put(place, key, value, **how), lambda: store.aput(place, key, value, **how)
     )
+
+
+def _key_of(message: BaseMessage, before: str, group: str) -> str:
+    """A key for a message without an id, the same whenever this turn is kept again."""
+    said = "\x1f".join((group, message.type, before, str(message.text)))
+    return digest_of(said.encode(errors="surrogatepass"))[:32]
 
 
 def _settling(store: MemoryStore, place: Namespace, fact: Fact) -> Ask:

@@ -42,6 +42,7 @@ NOUNS: dict[str, Noun] = {
     "crashtest": Noun("crashtest", "Agents", "Kill a graph at every bad moment and judge it."),
     "skills": Noun("skills", "Parts", "Check, search, install and lock skills."),
     "memory": Noun("memory", "Parts", "Look into the long-term memory."),
+    "mcp": Noun("mcp", "Parts", "Share the memory over MCP."),
     "router": Noun("router", "Parts", "Models, prices, budgets and what routing saved."),
     "policy": Noun("policy", "Parts", "What an agent may use, and which rule says so."),
     "workspace": Noun("workspace", "Parts", "Snapshots of an agent's files."),

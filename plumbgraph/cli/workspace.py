@@ -126,13 +126,15 @@ def _store() -> Iterator[tuple[Opened, PostgresBlobs, Workspace]]:
     from plumbgraph.agents.open import open as open_servers  # noqa: PLC0415 - quick start
     from plumbgraph.content import PostgresBlobs  # noqa: PLC0415 - quick start
     from plumbgraph.postgres.pool import Database  # noqa: PLC0415 - quick start
+    from plumbgraph.settings import Settings  # noqa: PLC0415 - quick start
     from plumbgraph.workspace import Workspace  # noqa: PLC0415 - quick start
 
+    settings = Settings.load()
     with (
         open_servers() as plumbing,
-        Database(plumbing.endpoints.postgres_url) as database,
+        Database(plumbing.endpoints.postgres_url, schema=settings.schema_name) as database,
     ):
-        blobs = PostgresBlobs(database)
+        blobs = PostgresBlobs(database, tenant=settings.tenant)
         yield plumbing, blobs, Workspace("/nowhere/plumbgraph", blobs=blobs)
 
 
