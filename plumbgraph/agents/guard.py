@@ -15,11 +15,10 @@ from plumbgraph.agents.node import Ask, Node, State
 from plumbgraph.clock import SYSTEM, Clock
 from plumbgraph.plan import Plan
 from plumbgraph.tracing import emit
-from plumbgraph.tracing.guard import Guard, GuardMemory, Judgement, Observation
+from plumbgraph.tracing.guard import NOTICE, Guard, GuardMemory, Judgement, Observation
 from plumbgraph.tracing.loops import Call, Print, fingerprint
 
 _PROCESS = uuid.uuid4().hex
-_MARK = "plumbgraph_guard"
 
 Progress = Callable[[State], str]
 """A digest of whatever else shows progress: another value means the run moves on."""
@@ -110,7 +109,7 @@ def _since(messages: Sequence[BaseMessage], last_id: str | None) -> Sequence[Bas
 def _run_of(messages: Sequence[BaseMessage]) -> str:
     """A run begins with what a person says; its message's id survives a resume."""
     for message in reversed(messages):
-        if isinstance(message, HumanMessage) and _MARK not in message.additional_kwargs:
+        if isinstance(message, HumanMessage) and NOTICE not in message.additional_kwargs:
             return message.id or ""
     return ""
 
@@ -151,7 +150,7 @@ def _said(judged: Judgement) -> list[BaseMessage]:
             f"Notice from the run's guard: {judged.reason}. Do not repeat these calls. Try "
             "another way, or say what is missing and finish."
         )
-        return [HumanMessage(text, additional_kwargs={_MARK: judged.code})]
+        return [HumanMessage(text, additional_kwargs={NOTICE: judged.code})]
     if judged.action == "stop":
         text = f"I was stopped because {judged.reason}. The work so far is saved."
         return [AIMessage(text, response_metadata={"stop_reason": judged.code})]

@@ -21,6 +21,7 @@ from plumbgraph.memory.keys import Namespace
 from plumbgraph.memory.recollection import Mode
 from plumbgraph.plan import Plan
 from plumbgraph.tracing.context import running_config
+from plumbgraph.tracing.guard import NOTICE
 
 Place: TypeAlias = Sequence[str] | Callable[[Mapping[str, Any]], Namespace]
 """A namespace whose labels may name keys of the run's `configurable`: `("users", "{user_id}")`;
@@ -151,7 +152,7 @@ def prompt_of(text: str) -> str | None:
 
 def _last_said(messages: Sequence[BaseMessage]) -> str:
     for message in reversed(messages):
-        if isinstance(message, HumanMessage):
+        if isinstance(message, HumanMessage) and NOTICE not in message.additional_kwargs:
             return str(message.text)
     return ""
 

@@ -27,6 +27,7 @@ from plumbgraph.skills.desk import Rules, SkillDesk
 from plumbgraph.skills.gate import ToolPolicy
 from plumbgraph.skills.library import SkillLibrary
 from plumbgraph.skills.scripts import ScriptRules
+from plumbgraph.tracing.guard import NOTICE
 
 Handler = Callable[[ToolCallRequest], ToolMessage | Command[Any]]
 AsyncHandler = Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]]
@@ -214,10 +215,14 @@ def catalog_of(state: State) -> CatalogRef | None:
     return found
 
 
+def _said_by_a_person(message: BaseMessage) -> bool:
+    return isinstance(message, HumanMessage) and NOTICE not in message.additional_kwargs
+
+
 def turn_of(messages: Sequence[BaseMessage]) -> tuple[str, str]:
     """The turn's name and what the user wants: both from the last thing a person said."""
     for message in reversed(messages):
-        if isinstance(message, HumanMessage):
-            count = sum(isinstance(other, HumanMessage) for other in messages)
+        if _said_by_a_person(message):
+            count = sum(map(_said_by_a_person, messages))
             return message.id or f"turn-{count}", str(message.text)
     return "start", ""

@@ -29,6 +29,7 @@ from plumbgraph.routing.scope import current_scope, identity_of, view_of
 from plumbgraph.routing.steps import Emit, RoutePlan, astream, stream
 from plumbgraph.routing.tokens import bounds_of, needs_of
 from plumbgraph.routing.values import Decision, Request
+from plumbgraph.tracing.guard import NOTICE
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -74,7 +75,9 @@ def request_for(
     tools: Sequence[Any] = (),
 ) -> Request:
     """The request that a call with these messages and tools is."""
-    asked = [m for m in messages if isinstance(m, HumanMessage)]
+    asked = [
+        m for m in messages if isinstance(m, HumanMessage) and NOTICE not in m.additional_kwargs
+    ]
     bounds = bounds_of(messages, tools)
     needs = route.needs | needs_of(messages) | ({"tool_calling"} if tools else set())
     return Request(

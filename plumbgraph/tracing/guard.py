@@ -16,6 +16,9 @@ from plumbgraph.tracing.loops import Finding, Print, Rules, examine
 _WINDOW = 100  # calls kept in state, about 5 KB
 _NANO = 1_000_000_000
 
+NOTICE = "plumbgraph_guard"
+"""Key in `additional_kwargs` of the guard's message to the model: no person said it."""
+
 Action = Literal["go", "warn", "stop"]
 
 

@@ -38,7 +38,7 @@ class Block:
 def blocks(text: str) -> list[Block]:
     matches = list(FENCE.finditer(text))
     found = []
-    for match, after in zip(matches, [*matches[1:], None], strict=True):
+    for match, after in zip(matches, [*matches[1:], None], strict=False):
         output = None
         if after and after["kind"] == "text" and not text[match.end() : after.start()].strip():
             output = after["body"]
