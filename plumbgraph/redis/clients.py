@@ -342,8 +342,8 @@ def _elsewhere(url: str, address: Address | None) -> str:
 
 
 def _without_login(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    login, at, _ = urlsplit(url).netloc.rpartition("@")
+    return url.replace(f"{login}@", "", 1) if at else url
 
 
 def _words(batch: Batch) -> list[tuple[Any, ...]]:

@@ -118,7 +118,7 @@ def test_the_database_restarts_before_a_snapshot(
         (Workspace.current().folder / "a").write_text("a")
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         return {"messages": [AIMessage("x")]}

@@ -228,7 +228,7 @@ def test_a_cut_connection_while_the_result_is_recorded_is_survived(
         sent.append(to)
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         return "sent"
