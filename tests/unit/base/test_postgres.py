@@ -65,7 +65,8 @@ def test_a_second_loop_and_other_threads(database: Database) -> None:
 
 KILL = Statement(
     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-    "WHERE application_name = 'plumbgraph' AND pid <> pg_backend_pid() AND datname = current_database()"
+    "WHERE application_name = 'plumbgraph' AND pid <> pg_backend_pid() "
+    "AND datname = current_database()"
 )
 
 
