@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import select
@@ -52,6 +53,10 @@ async def _aalive(connection: AsyncConnection[Any]) -> None:
     _alive(connection)
 
 
+def _log(name: str, text: str) -> None:
+    logging.getLogger("plumbgraph.postgres").warning("%s: %s", name, text)
+
+
 class Database:
     """A PostgreSQL database with one schema of ours.
 
@@ -65,7 +70,8 @@ class Database:
         schema: Where our tables live; a plain lower-case identifier.
         pool_max: Most connections a process and colour (and loop) may hold.
         auto_setup: Apply missing migrations on first use.
-        on_event: Told `(event name, text)` when something is worked around.
+        on_event: Told `(event name, text)` when something is worked around; by default the
+            logger `plumbgraph.postgres`.
 
     Raises:
         SettingsError: The URL or the schema's name cannot be used.
@@ -90,7 +96,7 @@ class Database:
         self._url = postgres if isinstance(postgres, str) else None
         self._given = None if isinstance(postgres, str) else postgres
         self.target = target_of(postgres) if isinstance(postgres, str) else "the given pool"
-        self._on_event = on_event
+        self._on_event = on_event or _log
         self._prepare: int | None = 1
         self._ready = not auto_setup
         self._texts: dict[str, str] = {}
@@ -238,8 +244,7 @@ class Database:
     def _learn(self, error: Exception) -> None:
         if isinstance(error, _POOLED_AWAY):
             self._prepare = None
-            if self._on_event:
-                self._on_event("postgres.prepare_disabled", str(error))
+            self._on_event("postgres.prepare_disabled", str(error))
 
     def _options(self) -> dict[str, Any]:
         return {

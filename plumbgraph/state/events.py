@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import ClassVar
 
+from plumbgraph.tracing import emit
 from plumbgraph.tracing.events import Event
 
 
@@ -86,3 +87,18 @@ class ForeignWrite(Event):
     level: ClassVar[int] = logging.WARNING
     thread_id: str
     checkpoint_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkedAround(Event):
+    """The database was used in another way than planned, as behind a transaction pooler."""
+
+    name: ClassVar[str] = "postgres.worked_around"
+    level: ClassVar[int] = logging.WARNING
+    what: str
+    reason: str
+
+
+def worked_around(what: str, reason: str) -> None:
+    """Tell that something was worked around; what `Database(on_event=…)` is given."""
+    emit(WorkedAround(what=what, reason=reason))

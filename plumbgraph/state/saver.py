@@ -27,6 +27,7 @@ from plumbgraph.state.adoption import Adoption, Mode
 from plumbgraph.state.context import StreamKey
 from plumbgraph.state.core import Core, Tenant
 from plumbgraph.state.crypt import Encryption, Vault
+from plumbgraph.state.events import worked_around
 from plumbgraph.state.exchange_face import ExchangeFace
 from plumbgraph.state.ids import checked_text
 from plumbgraph.state.listing import AnyListing, Listing, ListRequest
@@ -95,7 +96,8 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         if isinstance(postgres, Database):
             db = postgres
         else:
-            db = Database(postgres, schema=schema, pool_max=pool_max, auto_setup=auto_setup)
+            options: Any = {"pool_max": pool_max, "auto_setup": auto_setup}
+            db = Database(postgres, schema=schema, on_event=worked_around, **options)
         self._shared = not isinstance(postgres, Database)
         vault = None if encryption is None else Vault(encryption)
         self._core = Core(db, tenant, on_stale, retention, vault)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -100,6 +101,33 @@ def test_prepared_statements_that_vanish_are_given_up_after_one_retry(
         database.send((Statement("SELECT 41"),))
         [[(count,)]] = database.send((Statement("SELECT count(*) FROM pg_prepared_statements"),))
         assert count == 0
+
+
+def test_what_is_worked_around_is_told_without_asking(
+    postgres_url: str, schema: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Database(postgres_url, schema=schema, pool_max=1) as database:
+        lose_prepared(database)
+    assert "postgres.prepare_disabled" in caplog.text
+
+
+def test_the_saver_tells_it_as_an_event(postgres_url: str, schema: str, tmp_path: Path) -> None:
+    from plumbgraph import PlumbSaver, trace
+    from plumbgraph.tracing import read_log
+
+    log = tmp_path / "events.jsonl"
+    with trace(path=log), PlumbSaver(postgres_url, schema=schema, pool_max=1) as saver:
+        lose_prepared(saver._core.db)
+    (told,) = read_log(log)
+    assert told["event"] == "postgres.worked_around"
+    assert told["what"] == "postgres.prepare_disabled"
+
+
+def lose_prepared(database: Database) -> None:
+    for _ in range(3):
+        database.send((Statement("SELECT 1"),))
+    database.send((Statement("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$", binary=False),))
+    assert database.send((Statement("SELECT 1"),)) == [[(1,)]]
 
 
 def test_racing_setups_apply_each_migration_once(postgres_url: str, schema: str) -> None:
