@@ -9,7 +9,7 @@ WORKERS ?= 2
 # Children import much: without bytecode each of them would compile it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo test check bench bench-peers crash soak format lock clean
+.PHONY: help env demo test check bench crash soak format lock clean
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
