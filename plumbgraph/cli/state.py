@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True)
 
+_EVERY = 2**31 - 1
+
 Threads = Annotated[list[str] | None, typer.Argument(help="Threads; see `plumbgraph threads`.")]
 KeepLast = Annotated[
     int | None, typer.Option(min=1, help="Keep this many checkpoints of each thread.")
@@ -101,19 +103,23 @@ def import_(dry_run: DryRun = False, json: Json = False) -> None:
 
 @app.command()
 def export(
-    threads: Annotated[list[str], typer.Argument(help="Threads; see `plumbgraph threads`.")],
     to: Annotated[str, typer.Option(help="URL of the database for PostgresSaver's tables.")],
+    threads: Threads = None,
+    every: Annotated[bool, typer.Option("--all", help="Every thread.")] = False,
     json: Json = False,
 ) -> None:
     """Write threads into the tables of LangGraph's PostgresSaver; they stay here as well."""
+    if bool(threads) == every:
+        raise SettingsError("Name the threads, or say --all.", hint="See `plumbgraph threads`.")
     out = Out(json=json)
     with _opened() as plumbing:
-        for thread in threads:
+        wanted = threads or [each.thread_id for each in plumbing.saver.threads(_EVERY)]
+        for thread in threads or ():
             plumbing.saver.run_status(thread)  # says which one is not there
-        count = plumbing.saver.export(to, threads)
+        count = plumbing.saver.export(to, wanted)
     out.show(
-        {"threads": threads, "checkpoints": count},
-        lambda: out.text(f"{count} checkpoints of {len(threads)} threads written"),
+        {"threads": wanted, "checkpoints": count},
+        lambda: out.text(f"{count} checkpoints of {len(wanted)} threads written"),
     )
 
 

@@ -135,6 +135,8 @@ def test_threads_go_out_to_postgres_saver_and_come_in_from_it(
     told("state", "import")
     state = graph(saver).get_state({"configurable": {"thread_id": "in"}})
     assert len(state.values["messages"]) == 5
+    assert told("state", "export", "--all", "--to", postgres_url)["threads"] == ["in", "out"]
+    told("state", "export", "--to", postgres_url, code=console.USAGE)
     missing = told("state", "export", "nobody", "--to", postgres_url, code=console.NOT_FOUND)
     assert "nobody" in missing["error"]["message"]
 
