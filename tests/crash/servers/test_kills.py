@@ -151,7 +151,9 @@ def test_a_start_right_after_a_killed_supervisor_waits_for_its_servers(home: Pat
     with servers.up(home) as up:
         insert(up.postgres_url, row=1)
         for row in (2, 3):
-            os.kill(servers.status(home).pid or 0, signal.SIGKILL)
+            supervisor = servers.status(home).pid or 0
+            with ending(supervisor):  # until then nobody can know that it was killed
+                os.kill(supervisor, signal.SIGKILL)
             with servers.up(home) as again:
                 insert(again.postgres_url, row=row)
         assert rows(up.postgres_url) == [1, 2, 3]
