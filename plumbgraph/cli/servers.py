@@ -90,7 +90,8 @@ def _tell(out: Out, endpoints: Endpoints) -> None:
 
 def _show_status(out: Out, found: Status) -> None:
     good = found.phase == "ready"
-    out.text(f"{found.phase}: {found.home}", style="bold green" if good else "bold")
+    phase = "never started" if found.phase == "never" else found.phase
+    out.text(f"{phase}: {found.home}", style="bold green" if good else "bold")
     if found.servers:
         rows = [_server_row(each) for each in found.servers]
         out.table(("server", "version", "answers", "pid", "data", "from", "socket"), rows)
