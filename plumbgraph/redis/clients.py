@@ -276,10 +276,12 @@ class Redis:
             self._pid, self._async, self._sync = os.getpid(), WeakKeyDictionary(), {}
         if isinstance(self._server, redis.Redis) and address is None:
             return self._server
-        if address not in self._sync:
+        known = self._sync.get(address)
+        if known is None:
             pool = self._pool(redis.BlockingConnectionPool, Retry(NoBackoff(), 0), address)
-            self._sync[address] = redis.Redis.from_pool(pool)
-        return self._sync[address]
+            # A client that lost this race closes its pool when collected: nobody may be using it.
+            known = self._sync.setdefault(address, redis.Redis.from_pool(pool))
+        return known
 
     def _aclient(self, address: Address | None = None) -> aredis.Redis:
         clients = self._async.setdefault(asyncio.get_running_loop(), {})

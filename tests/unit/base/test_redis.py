@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -38,6 +39,20 @@ def test_a_second_loop_and_other_threads(redis_url: str) -> None:
         with ThreadPoolExecutor(12) as pool:
             replies = list(pool.map(lambda _: server.send((Command("PING"),)), range(100)))
         assert replies == [[True]] * 100
+
+
+def test_threads_that_meet_at_the_first_use_share_one_client(redis_url: str) -> None:
+    """A client that lost the race must not close, when collected, the pool another thread uses."""
+    together = threading.Barrier(8)
+
+    def first(server: Redis) -> list[object]:
+        together.wait()
+        return [server.send((Command("PING"),)) for _ in range(3)]
+
+    for _ in range(25):
+        with Redis(redis_url) as server, ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(first, [server] * 8))
+        assert replies == [[[True]] * 3] * 8
 
 
 def test_a_given_client_stays_open(redis_url: str) -> None:
