@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -72,9 +73,13 @@ def _rungs(decision: Decision, floor: float) -> Iterator[Estimate]:
 def lease_for(
     router: CostRouter, asked: Asked, decision: Decision, estimate: Estimate, key: str
 ) -> Lease:
-    """A reservation of the candidate's worst case, not yet made."""
+    """A reservation of the candidate's worst case, not yet made.
+
+    It is named after the journal's key. The journal has no entry there yet, so whatever an
+    earlier life held by this name was held for a call that it never made.
+    """
     return Lease(
-        lease=router.new_id(),
+        lease=hashlib.sha256(key.encode()).hexdigest()[:32] if key else router.new_id(),
         nano=estimate.worst_nano,
         accounts=asked.payer.accounts(router.budget.limits),
         at=router.clock.now(),

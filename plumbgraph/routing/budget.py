@@ -88,7 +88,8 @@ class Lease:
     """Money set aside for one call, in every account or in none.
 
     Attributes:
-        lease: Its name, made by the caller, so that a repeated request reserves once.
+        lease: Its name, made by the caller, so that a repeated request reserves once. A resumed
+            run gives the name again that its earlier life gave before it recorded a call.
         nano: The call's worst case.
         accounts: Where it is held.
         at: When it was asked for, in seconds since the epoch.
@@ -177,7 +178,11 @@ class Ledger(Protocol):
     """
 
     def reserve(self, lease: Lease, *, ttl_s: float) -> Refused | None:
-        """Hold the lease's worst case, or say which account has no room for it."""
+        """Hold the lease's worst case, or say which account has no room for it.
+
+        Who asks again by the same name says that its call was not made: what was held or counted
+        for it before is given back first.
+        """
 
     def settle(self, lease: Lease, charge: Charge) -> Settled:
         """Book a charge once by its id and free the lease."""

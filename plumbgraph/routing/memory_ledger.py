@@ -41,8 +41,7 @@ class MemoryLedger:
         with self._lock:
             now = self._clock.now()
             self._sweep(now)
-            if lease.lease in self._leases:
-                return None
+            self._give_back(lease.lease)
             for account in lease.accounts:
                 found = self._balance(account, now)
                 if found.spent_nano + found.held_nano + lease.nano > found.room_nano:
@@ -177,6 +176,14 @@ class MemoryLedger:
     def _sweep(self, now: float) -> None:
         for name in [name for name, (_, _, due) in self._leases.items() if due <= now]:
             self._to_doubt(name, "its owner was not heard of again")
+
+    def _give_back(self, name: str) -> None:
+        held = self._leases.pop(name, None)
+        if held:
+            self._move(held[1], held=-held[0].nano)
+        doubted = self._doubts.pop(name, None)
+        if doubted:
+            self._move(doubted[1], spent=-doubted[0].nano)
 
     def _to_doubt(self, name: str, why: str) -> bool:
         found = self._leases.pop(name, None)

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from plumbgraph.redis.clients import Redis
+from plumbgraph.routing import Budget, Limit, Payer
 from plumbgraph.routing.budget import Doubt, periods
 from plumbgraph.routing.ledger import RedisLedger
 from plumbgraph.routing.values import Charge
@@ -161,6 +162,23 @@ def check(
         assert times - 1 <= listed[thread], f"{key} was billed {times} times"
 
 
+def balanced(
+    places: dict[str, str], charges: list[Charge], doubts: list[Doubt], threads: list[str]
+) -> None:
+    """Nothing is held any more, and what is spent are the rows that are listed."""
+    listed: Counter[str] = Counter()
+    for charge in charges:
+        listed[charge.thread_id] += charge.nano
+    for doubt in doubts:
+        assert "resumed before its answer was recorded" in doubt.why
+        listed[str(doubt.facts["thread"])] += doubt.nano
+    with Redis(places["redis"]) as server:
+        budget = Budget([Limit("thread", 10.0)], redis=server, tenant=places["tenant"])
+        for thread in threads:
+            (balance,) = budget.balances(Payer(thread=thread))
+            assert (balance.spent_nano, balance.held_nano) == (listed[thread], 0)
+
+
 def finished(places: dict[str, str], threads: list[str], charges: list[Charge]) -> None:
     """Every answer in a thread says which model gave it, and the ledger agrees."""
     paid = {charge.charge_id: charge.model for charge in charges}
@@ -182,6 +200,7 @@ def run(
     done, threads = torment(nursery, provider, places, kills=kills, seed=seed)
     charges, doubts = books(places["redis"], places["tenant"])
     check(provider.bill, charges, doubts, threads)
+    balanced(places, charges, doubts, threads)
     finished(places, threads, charges)
     unpaid = {row.response_id for row in provider.bill} - {c.charge_id for c in charges}
     return {
@@ -190,7 +209,8 @@ def run(
         "billed": len(provider.bill),
         "charged": len(charges),
         "in doubt": len(doubts),
-        "billed in doubt": len(unpaid),
+        "in doubt, answered and billed": len(unpaid),
+        "in doubt, not yet billed": len(doubts) - len(unpaid),
     }
 
 

@@ -273,6 +273,21 @@ def test_a_call_killed_before_its_record_keeps_its_decision_and_is_listed(
     assert "resumed" in doubt.why
 
 
+def test_a_call_killed_before_its_intent_leaves_no_doubt(make: MakeRouter, journal: Any) -> None:
+    router = make(budget=Budget(1.0))
+    call = asked(router, identity="k", journal=journal)
+    plan = routed(router, call)
+    reply = None
+    while not router.budget.balances()[0].held_nano:
+        reply = plan.send(reply).do()  # type: ignore[union-attr]
+    plan.close()
+    assert journal.entries == {}
+    answer = make(aim=Aim.quality(0.93), budget=router.budget).call(call)
+    (balance,) = router.budget.balances()
+    assert (balance.spent_nano, balance.held_nano) == (answer.charge.nano, 0)
+    assert router.budget.doubts() == []
+
+
 def test_a_decision_that_today_is_forbidden_is_made_anew(make: MakeRouter, journal: Any) -> None:
     router = make()
     call = asked(router, identity="k", journal=journal)

@@ -53,6 +53,19 @@ def test_a_repeated_reservation_holds_once(ledger: Ledger) -> None:
     assert sums(ledger) == [(0, 400), (0, 400)]
 
 
+def test_who_asks_again_by_a_name_gets_back_what_it_held_or_was_counted_for(
+    ledger: Ledger,
+) -> None:
+    ledger.reserve(lease("one", 500), ttl_s=60)
+    assert ledger.reserve(lease("one", 200), ttl_s=60) is None
+    assert sums(ledger) == [(0, 200), (0, 200)]
+    ledger.doubt(lease("one", 200), "its owner was not heard of again")
+    assert ledger.reserve(lease("one", 600), ttl_s=60) is None
+    assert (sums(ledger), ledger.doubts()) == ([(0, 600), (0, 600)], [])
+    assert ledger.reserve(lease("one", 601), ttl_s=60) is not None
+    assert sums(ledger) == [(0, 0), (0, 0)]
+
+
 def test_settling_books_the_true_cost_once(ledger: Ledger) -> None:
     held = lease("one")
     ledger.reserve(held, ttl_s=60)
