@@ -2,6 +2,7 @@
 #   make demo    run the main job        make test    pass everything
 PYTHON ?= $(shell scripts/find-python)
 VENV   := .venv
+PEERS  := .bench
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 UV      = $(shell command -v uv 2>/dev/null || echo .tool/bin/uv)
@@ -9,7 +10,7 @@ WORKERS ?= 2
 # Children import much: without bytecode each of them would compile it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo test check bench crash soak format lock clean
+.PHONY: help env demo test check bench bench-peers crash soak format lock clean
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -37,8 +38,12 @@ check: $(READY)  ## lint, types, architecture
 	$(BIN)/mypy plumbgraph graphs tests benchmarks
 	$(BIN)/lint-imports --no-logo
 
-bench: $(READY)  ## print every figure beside its peers, write JSON to benchmarks/results
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: bench-peers  ## print every figure beside its peers, make docs/benchmarks.md (DATA=folder of data sets)
+	$(PEERS)/bin/python -m benchmarks $(if $(DATA),--data $(DATA)) $(ARGS)
+	$(PEERS)/bin/python -m benchmarks.page
+
+bench-peers: $(READY)  ## make .bench: every peer, and a Redis with modules
+	@scripts/bench-peers "$(UV)" "$(PYTHON)" "$(PEERS)"
 
 crash: $(READY)  ## the long crash runs
 	$(BIN)/python -m pytest -n $(WORKERS) -m crash --timeout 3600 -q
@@ -54,4 +59,4 @@ lock:  ## resolve requirements.lock anew
 	@scripts/lock "$(UV)"
 
 clean:
-	rm -rf $(VENV) .tool build dist
+	rm -rf $(VENV) $(PEERS) .tool build dist

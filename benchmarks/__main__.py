@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import traceback
 from pathlib import Path
 
+from benchmarks.setting import servers_up
+
 HERE = Path(__file__).parent
-PARTS = {"__init__", "__main__", "tables"}
+PARTS = {"__init__", "__main__", "page", "setting", "tables"}
 
 
 def names() -> list[str]:
@@ -26,16 +29,23 @@ def main() -> int:
     unknown = set(asked.names) - set(names())
     if unknown:
         parser.error(f"no benchmark named {sorted(unknown)}; there are: {', '.join(names())}")
-    failed = []
-    for name in asked.names or names():
-        module = importlib.import_module(f"benchmarks.{name}")
-        options = ["--data", asked.data] if asked.data and hasattr(module, "USES_DATA") else []
-        try:
-            module.main([*options, *rest])
-        except Exception as error:  # noqa: BLE001 - one failing benchmark must not hide the rest
-            print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
-            failed.append(name)
+    with servers_up():
+        failed = [name for name in asked.names or names() if not _ran(name, asked.data, rest)]
+    if failed:
+        print(f"Failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _ran(name: str, data: str | None, rest: list[str]) -> bool:
+    module = importlib.import_module(f"benchmarks.{name}")
+    options = ["--data", data] if data and hasattr(module, "USES_DATA") else []
+    print(f"== {name}", flush=True)
+    try:
+        module.main([*options, *rest])
+    except Exception:  # noqa: BLE001 - one failing benchmark must not hide the rest
+        traceback.print_exc()
+        return False
+    return True
 
 
 if __name__ == "__main__":

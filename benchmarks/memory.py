@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks import memory_exact, memory_quality, memory_recall, memory_speed
+from benchmarks import memory_exact, memory_quality, memory_recall, memory_speed, setting
 from benchmarks.tables import machine, write_json
 
 USES_DATA = True
@@ -25,10 +26,10 @@ USES_DATA = True
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--redis")
-    parser.add_argument("--postgres")
-    parser.add_argument("--peer-python", type=Path)
-    parser.add_argument("--peer-redis")
+    parser.add_argument("--redis", default=setting.redis_url())
+    parser.add_argument("--postgres", default=setting.postgres_url())
+    parser.add_argument("--peer-python", type=Path, default=Path(sys.executable))
+    parser.add_argument("--peer-redis", default=setting.stack_url())
     parser.add_argument("--only", nargs="*", default=["speed", "exact", "recall", "quality"])
     args = parser.parse_args(argv)
     with ExitStack() as ending:

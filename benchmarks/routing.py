@@ -8,11 +8,11 @@ put beside the others.
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any
 
 from benchmarks import routing_budget, routing_faults, routing_quality, routing_switching
+from benchmarks.setting import redis_url
 from benchmarks.tables import machine, print_table, write_json
 from plumbgraph import servers
 
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     if "faults" in wanted:
         tables["faults"] = routing_faults.measure()
     if "budget" in wanted:
-        url = os.environ.get("PLUMBGRAPH_TEST_REDIS_URL")
+        url = redis_url()
         if url:
             tables["budget"] = routing_budget.measure(url)
         else:

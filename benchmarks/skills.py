@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks import skills_corpus as corpus
 from benchmarks import skills_peer as peer
 from benchmarks import skills_registry as fleet
+from benchmarks.setting import redis_url
 from benchmarks.tables import machine, median, print_table, timed, write_json
 from plumbgraph.skills.evaluate import Case, Evaluation, evaluate, read_cases
 from plumbgraph.skills.library import SkillLibrary
@@ -144,7 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure everything and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--redis", help="a Redis or Valkey that may be flushed of test keys")
+    parser.add_argument(
+        "--redis", default=redis_url(), help="a Redis or Valkey that may be flushed of test keys"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args(arguments)
     data = Path(given.data) / "skills"

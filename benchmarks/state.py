@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import psycopg
 from langgraph.checkpoint.base import empty_checkpoint
 from psycopg.conninfo import conninfo_to_dict
 
+from benchmarks.setting import postgres_url, stack_url
 from benchmarks.state_peers import TEXTS, Peer, behind, config, graph, peers, start
 from benchmarks.tables import interleaved, machine, median, print_table, write_json
 from plumbgraph.state import PlumbSaver
@@ -285,8 +285,10 @@ async def asynchronous(url: str, rounds: int) -> Rows:
 def main(arguments: list[str] | None = None) -> None:
     """Run everything and print it."""
     parser = argparse.ArgumentParser(prog="benchmarks state", description=__doc__)
-    parser.add_argument("--postgres", default=os.environ.get("PLUMBGRAPH_POSTGRES_URL"))
-    parser.add_argument("--redis", help="URL of a Redis with search and JSON modules")
+    parser.add_argument("--postgres", default=postgres_url())
+    parser.add_argument(
+        "--redis", default=stack_url(), help="URL of a Redis with search and JSON modules"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", help="names of parts")
     parser.add_argument("--full", action="store_true", help="2,000-step runs as well")

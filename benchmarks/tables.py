@@ -81,10 +81,22 @@ def _shown(value: object) -> str:
     return str(value)
 
 
+def _merged(known: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str, Any]:
+    tables = {
+        name: {**known[name], **fresh[name]}
+        for name in ("tables", "measured on")
+        if name in known and name in fresh
+    }
+    return {**known, **fresh, **tables}
+
+
 def write_json(name: str, payload: Mapping[str, Any]) -> Path:
-    """Keep a benchmark's figures as `results/NAME.json`."""
+    """Keep a benchmark's figures as `results/NAME.json`; parts not measured this time stay."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    text = json.dumps(payload, indent=1, sort_keys=True, default=str)
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    measured = dict.fromkeys(payload, payload.get("machine"))
+    merged = _merged(known, {**payload, "measured on": measured})
+    text = json.dumps(merged, indent=1, default=str)
     path.write_text(text + "\n", encoding="utf-8")
     return path

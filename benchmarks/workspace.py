@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.setting import postgres_url
 from benchmarks.tables import machine, median, print_table, write_json
 from plumbgraph.content import PostgresBlobs
 from plumbgraph.postgres.pool import Database
@@ -254,7 +255,7 @@ def rows(found: dict[str, dict[str, list[Cost]]]) -> list[dict[str, Any]]:
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--postgres", default=os.environ.get("PLUMBGRAPH_TEST_POSTGRES_URL"))
+    parser.add_argument("--postgres", default=postgres_url())
     parser.add_argument("--rounds", type=int, default=11)
     asked, _ = parser.parse_known_args(arguments)
     if asked.postgres:
