@@ -58,7 +58,7 @@ def journal_for(
                 f"A journal beside {type(saver).__name__} needs a PostgreSQL of its own.",
                 hint="Pass its URL as `database`.",
             )
-        database = saver._core.db  # noqa: SLF001 - shared within the package
+        database = saver.database
     options.setdefault("codec", saver.serde)
     return Journal(database, line=line_of(saver, tenant=tenant), tenant=tenant, **options)
 

@@ -111,7 +111,7 @@ class Opened:
         from plumbgraph.content.postgres import PostgresBlobs  # noqa: PLC0415 - when asked for
         from plumbgraph.workspace import Workspace  # noqa: PLC0415 - only when asked for
 
-        database = self.saver._core.db  # noqa: SLF001 - shared within the package
+        database = self.saver.database
         blobs = PostgresBlobs(database, tenant=self._settings.tenant)
         return Workspace(os.fspath(folder), blobs=blobs, **options)
 

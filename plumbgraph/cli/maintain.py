@@ -8,7 +8,7 @@ import typer
 
 from plumbgraph.cli.console import Json, Out
 from plumbgraph.cli.durations import Every, Once, repeat, seconds
-from plumbgraph.cli.state import DryRun, KeepLast, MaxAge, Ttl, rules_of, with_rules
+from plumbgraph.cli.state import DryRun, KeepLast, MaxAge, Ttl, rules_of
 
 if TYPE_CHECKING:
     from plumbgraph.agents.open import Opened
@@ -54,7 +54,7 @@ def maintained(
     from plumbgraph.agents.effects import journal_for  # noqa: PLC0415 - quick start
     from plumbgraph.agents.workspace import SaverThreads  # noqa: PLC0415 - quick start
 
-    saver = with_rules(plumbing, rules)
+    saver = plumbing.saver.with_retention(rules)
     swept = saver.sweep(dry_run=dry_run)
     told = {
         "threads_removed": len(swept.threads_removed),
@@ -62,8 +62,7 @@ def maintained(
     }
     if dry_run:
         return told
-    tenant = saver._core.tenant_of({})  # noqa: SLF001 - shared within the package
-    journal = journal_for(saver, tenant=tenant)
+    journal = journal_for(saver, tenant=saver.tenant)
     files = plumbing.workspace("/nowhere/plumbgraph").gc(SaverThreads(saver), grace_s=grace_s)
     return {
         **told,

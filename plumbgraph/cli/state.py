@@ -13,7 +13,6 @@ from plumbgraph.errors import SettingsError
 
 if TYPE_CHECKING:
     from plumbgraph.agents.open import Opened
-    from plumbgraph.state import PlumbSaver
     from plumbgraph.state.retention import Retention
 
 app = typer.Typer(no_args_is_help=True)
@@ -75,7 +74,9 @@ def prune(
             pruned = list(threads)
             out.show({"pruned": pruned}, lambda: out.text(f"pruned: {', '.join(pruned)}"))
             return
-        show_swept(with_rules(plumbing, rules).sweep(dry_run=dry_run), out, dry_run=dry_run)
+        show_swept(
+            plumbing.saver.with_retention(rules).sweep(dry_run=dry_run), out, dry_run=dry_run
+        )
 
 
 @app.command("import")
@@ -132,14 +133,6 @@ def rules_of(keep_last: int | None, max_age: str | None, ttl: str | None) -> Ret
     return Retention(
         keep_last=keep_last, max_age_s=maybe_seconds(max_age), ttl_s=maybe_seconds(ttl)
     )
-
-
-def with_rules(plumbing: Opened, rules: Retention | None) -> PlumbSaver:
-    """The saver with these rules for threads that have none of their own."""
-    from plumbgraph.state import PlumbSaver  # noqa: PLC0415 - quick start
-
-    core = plumbing.saver._core  # noqa: SLF001 - shared within the package
-    return PlumbSaver(core.db, tenant=core.tenant, retention=rules)
 
 
 def show_swept(done: Any, out: Out, *, dry_run: bool) -> None:

@@ -12,6 +12,8 @@ What other parts use, beside LangGraph's own saver methods (each with its `a…`
         through crash and resume and that every later checkpoint of the branch inherits.
     saver.threads(limit=100) -> list[ThreadInfo]       thread_id, touched_at, steps, status
     saver.run_status(thread_id) -> RunStatus           state, next, owner, since, reason, accepted
+    saver.steps(thread_id, *, channels=(), limit=None) -> list[StepInfo]   what each step added
+    saver.database                                     the Database, to share with other parts
     saver.claim(thread_id, *, ttl_s=30.0, owner=None) -> Lease, for `with` and `async with`
     saver.accept(thread_id, input) -> int              a run that no crash loses any more
     saver.recover(graph_factory, RecoveryRules(…)) -> list[Recovered]
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from plumbgraph.state.serde import PlumbSerializer as PlumbSerializer
     from plumbgraph.state.status import RunStatus as RunStatus
     from plumbgraph.state.status import ThreadInfo as ThreadInfo
+    from plumbgraph.state.steps import StepInfo as StepInfo
 
 _HOMES = {
     "Encryption": "crypt",
@@ -45,6 +48,7 @@ _HOMES = {
     "RecoveryRules": "recovery",
     "Retention": "retention",
     "RunStatus": "status",
+    "StepInfo": "steps",
     "ThreadInfo": "status",
     "current_branch": "context",
 }

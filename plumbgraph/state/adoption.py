@@ -83,6 +83,10 @@ class Adoption:
         )
         self._ours: Recent[tuple[str, str], bool] = Recent(4096)
 
+    def for_core(self, core: Core) -> Adoption:
+        """The same for another core, as of one tenant."""
+        return Adoption(core, self.legacy.schema, self.mode)
+
     def foreign_to_us(self, stream: StreamKey) -> SqlPlan[bool]:
         """Whether a thread lives in the old tables; usually answered without a round trip."""
         tenant, thread, _ = stream

@@ -101,8 +101,21 @@ class Core:
         return f"{self.number}:{tenant}"
 
     def tenant_of(self, config: Mapping[str, Any]) -> str:
-        """The tenant a config belongs to."""
-        return self.tenant if isinstance(self.tenant, str) else self.tenant(config)
+        """The tenant a config belongs to.
+
+        Raises:
+            SettingsError: The tenant is a function, and cannot tell it from this config.
+        """
+        if isinstance(self.tenant, str):
+            return self.tenant
+        try:
+            found = self.tenant(config)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise SettingsError(
+                f"The tenant cannot be told from this config: {error!r}.",
+                hint="Outside of runs name it: saver.for_tenant(…) has the same methods.",
+            ) from error
+        return checked_text("tenant", found)
 
     def stream_of(self, config: Mapping[str, Any]) -> StreamKey:
         """Tenant, thread and namespace of a config.

@@ -45,7 +45,7 @@ class Stored:
     branch: bytes | None
     generation: int
     cipher: Cipher | None
-    writes: list[_Write] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
     content: list[Any] | None = None
 
     @property
@@ -68,7 +68,9 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class _Write:
+class Write:
+    """One stored row of a task's writes."""
+
     slot: int
     task: str
     path: str
@@ -76,6 +78,7 @@ class _Write:
     content: bytes
 
     def refs(self) -> list[tuple[str, Ref]]:
+        """Each write's channel and reference."""
         logs = self.spans[::3]
         found = ((name, load(ref, logs)) for name, ref in loads(self.content))
         return [(name, ref) for name, ref in found if ref is not None]
@@ -156,7 +159,7 @@ def absorb(
         stored = found[number, a]
         content = unwrap(body, stored.cipher, place("write", stored.ns, a, task, slot))
         task_id = unpack_id(task) if task else ""
-        stored.writes.append(_Write(slot, task_id, path, spans or [], content))
+        stored.writes.append(Write(slot, task_id, path, spans or [], content))
         ciphers.update(dict.fromkeys((spans or [])[::3], stored.cipher))
     for _, log, slot, _, _, body, *_ in kinds[2]:
         _keep(core, log, slot, unwrap(body, ciphers.get(log, cipher), place("element", log, slot)))
@@ -237,7 +240,7 @@ def _tuple(
 
 
 def _pending(
-    writes: Iterable[tuple[_Write, list[tuple[str, Ref]]]],
+    writes: Iterable[tuple[Write, list[tuple[str, Ref]]]],
     serde: SerializerProtocol,
     items: Mapping[Span, list[Item | None]],
 ) -> list[PendingWrite]:
@@ -251,7 +254,7 @@ def _pending(
 
 
 def _shelves(
-    writes: Iterable[tuple[_Write, list[tuple[str, Ref]]]],
+    writes: Iterable[tuple[Write, list[tuple[str, Ref]]]],
     items: Mapping[Span, list[Item | None]],
 ) -> dict[str, Shelf]:
     shelves: dict[str, Shelf] = {}

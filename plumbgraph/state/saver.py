@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 from langchain_core.runnables import RunnableConfig
@@ -98,7 +100,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         else:
             options: Any = {"pool_max": pool_max, "auto_setup": auto_setup}
             db = Database(postgres, schema=schema, on_event=worked_around, **options)
-        self._shared = not isinstance(postgres, Database)
+        self._opened_here = not isinstance(postgres, Database)
         vault = None if encryption is None else Vault(encryption)
         self._core = Core(db, tenant, on_stale, retention, vault)
         self._adoption = Adoption(self._core, legacy_schema, adopt)
@@ -107,6 +109,23 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
     def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
         """A saver for a URL; usable as it is, and with `with` or `async with`."""
         return cls(conn_string, **options)
+
+    def for_tenant(self, tenant: str) -> Self:
+        """This saver for one tenant, sharing connections and caches.
+
+        What takes no run's config (`threads`, `sweep`, `recover`, `delete_thread`, …) needs it
+        where `tenant` is a function; see also `tenants`.
+        """
+        return self._with(replace(self._core, tenant=checked_text("tenant", tenant)))
+
+    def with_retention(self, rules: Retention | None) -> Self:
+        """This saver with these rules for threads that have none of their own."""
+        return self._with(replace(self._core, retention=rules))
+
+    def _with(self, core: Core) -> Self:
+        other = copy(self)
+        vars(other).update(_core=core, _adoption=self._adoption.for_core(core), _opened_here=False)
+        return other
 
     # --- set-up and the end ---
 
@@ -120,12 +139,12 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
 
     def close(self) -> None:
         """Close the connections of blocking calls; a given pool or Database stays open."""
-        if self._shared:
+        if self._opened_here:
             self._core.db.close()
 
     async def aclose(self) -> None:
         """Close the connections of this loop and of blocking calls; see `close`."""
-        if self._shared:
+        if self._opened_here:
             await self._core.db.aclose()
 
     def forget(self) -> None:

@@ -62,6 +62,20 @@ def covering(spans: Iterable[Span]) -> list[Span]:
     return [(log, low, high) for log, (low, high) in found.items()]
 
 
+def minus(spans: Iterable[Span], known: Sequence[Span]) -> list[Span]:
+    """What of the ranges the known ones do not cover."""
+    left = list(spans)
+    for log, start, stop in known:
+        cutting, left = left, []
+        for each in cutting:
+            if each[0] != log or each[2] <= start or stop <= each[1]:
+                left.append(each)
+                continue
+            left += [(log, each[1], start)] if each[1] < start else []
+            left += [(log, stop, each[2])] if stop < each[2] else []
+    return left
+
+
 def worth_merging(spans: Sequence[Span], most: int) -> int:
     """How many trailing ranges to write anew as one, none while there are at most `most`.
 

@@ -182,6 +182,23 @@ LIST = (
     + _ROWS
 )
 
+STEPS = (
+    _STREAMS
+    + """ AND t.thread_id = %(thread)s AND s.ns = %(ns)s
+), c AS MATERIALIZED (
+    SELECT """
+    + _COLUMNS
+    + """ FROM s JOIN {schema}.checkpoint c ON c.stream = s.id
+    WHERE %(before)s::bytea IS NULL OR c.id < %(before)s
+    ORDER BY c.id DESC LIMIT %(most)s::int
+)
+SELECT 0 AS kind, c.stream AS number, NULL::int AS slot, c.id AS a, c.parent AS b, c.body,
+    c.spans, c.ns, c.thread_id, c.head, c.branch, c.generation, c.secret FROM c
+UNION ALL SELECT 1, w.stream, w.slot, w.checkpoint, w.task, w.body,
+    w.spans, w.path, NULL, NULL, NULL, NULL, NULL
+FROM c JOIN {schema}.write w ON w.stream = c.stream AND w.checkpoint = c.id"""
+)
+
 CHAIN = (
     _STREAMS.replace("WITH s AS", "WITH RECURSIVE s AS")
     + """ AND t.thread_id = %(thread)s AND s.ns = %(ns)s

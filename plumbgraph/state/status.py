@@ -91,6 +91,12 @@ ORDER BY m.touched_at DESC NULLS FIRST LIMIT %(most)s::int"""
 )
 
 
+def tenants() -> SqlPlan[list[str]]:
+    """All tenants with a thread that was not deleted, sorted."""
+    sql = "SELECT DISTINCT tenant FROM {schema}.thread WHERE deleted_at IS NULL"
+    return sorted(row[0] for row in (yield (Statement(sql),))[0])
+
+
 def threads(
     core: Core, tenant: str, limit: int, serde: SerializerProtocol
 ) -> SqlPlan[list[ThreadInfo]]:

@@ -4,20 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
+from plumbgraph.postgres.pool import Database
 from plumbgraph.postgres.statement import SqlPlan
 from plumbgraph.state import status, waiting
+from plumbgraph.state.adoption import Adoption
 from plumbgraph.state.core import CheckpointKey, Core
+from plumbgraph.state.legacy import to_tuple
 from plumbgraph.state.status import RunStatus, ThreadInfo
+from plumbgraph.state.steps import StepInfo, of_tuples, steps
+
+_ALL = 2**31 - 1
 
 
 class ThreadFace:
     """Status and waiting, for `PlumbSaver` to inherit."""
 
     _core: Core
+    _adoption: Adoption
     serde: SerializerProtocol
+
+    @property
+    def database(self) -> Database:
+        """The database, to be shared with other parts: a journal, a store of files."""
+        return self._core.db
+
+    @property
+    def tenant(self) -> str:
+        """Whose threads these are, where that does not depend on the run.
+
+        Raises:
+            SettingsError: It does; see `PlumbSaver.for_tenant`.
+        """
+        return self._core.tenant_of({})
+
+    def tenants(self) -> list[str]:
+        """Everybody who has threads here, sorted."""
+        return self.database.run(status.tenants())
+
+    async def atenants(self) -> list[str]:
+        """Everybody who has threads here, sorted."""
+        return await self.database.arun(status.tenants())
 
     def threads(self, limit: int = 100) -> list[ThreadInfo]:
         """The threads that were last active, newest first."""
@@ -44,6 +74,50 @@ class ThreadFace:
     def _status(self, thread_id: str) -> SqlPlan[RunStatus]:
         tenant, thread, _ = self._core.stream_of({"configurable": {"thread_id": thread_id}})
         return status.run_status(self._core, tenant, thread, self.serde)
+
+    def steps(
+        self,
+        thread_id: str,
+        *,
+        checkpoint_ns: str = "",
+        channels: Collection[str] = (),
+        limit: int | None = None,
+    ) -> list[StepInfo]:
+        """A thread's checkpoints, oldest first, each with what it added to its parent.
+
+        Reads every message once, where `list` decodes the whole state of each checkpoint: what a
+        timeline wants of a thread of thousands of steps. All branches are in it; follow
+        `parent_id`. Empty for an unknown thread.
+
+        Args:
+            thread_id: The thread.
+            checkpoint_ns: Namespace of a subgraph; empty for the graph itself.
+            channels: Larger channels (dicts, lists) to have whole in `values` as well.
+            limit: So many at most, the newest ones.
+        """
+        return self.database.run(self._steps(thread_id, checkpoint_ns, channels, limit))
+
+    async def asteps(
+        self,
+        thread_id: str,
+        *,
+        checkpoint_ns: str = "",
+        channels: Collection[str] = (),
+        limit: int | None = None,
+    ) -> list[StepInfo]:
+        """A thread's checkpoints with what each added; see `steps`."""
+        return await self.database.arun(self._steps(thread_id, checkpoint_ns, channels, limit))
+
+    def _steps(
+        self, thread_id: str, checkpoint_ns: str, channels: Collection[str], limit: int | None
+    ) -> SqlPlan[list[StepInfo]]:
+        found = {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns}
+        stream = self._core.stream_of({"configurable": found})
+        if (yield from self._adoption.foreign_to_us(stream)):
+            wanted = {"ns": stream[2], "id": None, "before": None}
+            rows = yield from self._adoption.legacy.page(stream[1], wanted, 0, limit or _ALL)
+            return of_tuples([to_tuple(row, self.serde) for row in rows], channels)
+        return (yield from steps(self._core, self.serde, stream, channels, limit))
 
     def wait_committed(
         self, thread_id: str, checkpoint_ns: str, checkpoint_id: str, *, timeout_s: float = 30.0
