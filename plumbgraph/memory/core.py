@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, Self, TypeAlias, TypeVar, Unpack, cast
 
-import redis as redis_py
 from langgraph.store.base import (
     NOT_PROVIDED,
     BaseStore,
@@ -26,14 +25,15 @@ from plumbgraph.memory.options import OF_PUT, PutOptions, StoreOptions, marked
 from plumbgraph.memory.records import MemoryItem, Moment, Version
 from plumbgraph.memory.terms import Terms
 from plumbgraph.memory.timetravel import Change, difference
+from plumbgraph.redis import sources
 from plumbgraph.redis.clients import Redis, RedisPlan
 from plumbgraph.redis.library import library
 from plumbgraph.tracing import emit
 
 Outcome = TypeVar("Outcome")
 _LIBRARY = library("memory")  # read now: a store may be made inside an event loop
-Server: TypeAlias = str | redis_py.Redis | Callable[[], str] | Redis
-"""URL, client, or a function that returns a URL."""
+Server: TypeAlias = sources.Server | Redis
+"""URL, client, or a function that returns one of them."""
 
 
 class CoreStore(BaseStore):

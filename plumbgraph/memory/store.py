@@ -36,7 +36,8 @@ class MemoryStore(KeepingStore):
     until used.
 
     Args:
-        redis: URL, client, or a function that returns a URL (for tokens that do not live long).
+        redis: URL, a redis-py client of either colour or of a cluster (its settings serve both
+            colours), or a function that returns one of them (for tokens that do not live long).
         tenant: Whose memory; a name, or a function of the run's config.
         shard_by: In a cluster, a tenant lies in one slot, or (`namespace_root`) each first
             label of its namespaces does.

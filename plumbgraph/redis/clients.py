@@ -5,24 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import Any, Self, TypeAlias, TypeVar
-from urllib.parse import unquote, urlsplit, urlunsplit
+from typing import Any, NoReturn, Self, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio as aredis
 from redis import exceptions
-from redis.asyncio.retry import Retry as ARetry
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from plumbgraph import plan as plans
-from plumbgraph.errors import SettingsError, StoreUnavailable
+from plumbgraph.errors import StoreUnavailable
 from plumbgraph.redis.cluster import Address, Answers, Routing, Topology, routed
+from plumbgraph.redis.sources import ASYNC, SYNC, Server, source_of, target_of
+from plumbgraph.redis.wires import AsyncWires, Wires, Words
+
+__all__ = ["Batch", "Command", "Redis", "RedisPlan", "Replies", "ServerFacts", "target_of"]
 
 Result = TypeVar("Result")
 Batch: TypeAlias = tuple["Command", ...]
@@ -30,8 +28,6 @@ Replies: TypeAlias = list[Any]
 RedisPlan: TypeAlias = Generator[Batch, Replies, Result]
 
 _CONNECTION = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
-# looking up its own version for CLIENT SETINFO reads files inside the event loop
-_NAMELESS: dict[str, Any] = {"driver_info": None} if find_spec("redis.driver_info") else {}
 _NOT_NOW = (
     exceptions.BusyLoadingError,
     exceptions.ReadOnlyError,
@@ -63,21 +59,6 @@ class Command:
         object.__setattr__(self, "everywhere", everywhere)
 
 
-def target_of(url: str) -> str:
-    """Where a URL points, without user or password.
-
-    Raises:
-        SettingsError: The text is no Redis URL.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in {"redis", "rediss", "unix", "valkey", "valkeys"}:
-        raise SettingsError(
-            "The Redis URL does not parse.",
-            hint="Write it as redis://host:6379/0, rediss://… for TLS, or unix:///path/to.sock.",
-        )
-    return f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
-
-
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
     """What a server tells of itself.
@@ -99,40 +80,39 @@ class ServerFacts:
 class Redis:
     """A Redis (7.0 or newer) or Valkey (7.2 or newer) server, no modules needed.
 
-    Does no I/O until first used and needs no running loop to be made. Each running loop has a
-    client of its own, so that a second `asyncio.run`, worker threads and notebooks all work. A
-    cluster is noticed on first use; its nodes are then addressed by the keys of the commands.
+    Does no I/O until first used and needs no running loop to be made. Each running loop has
+    connections of its own, so that a second `asyncio.run`, worker threads and notebooks all work.
+    A cluster is noticed on first use; its nodes are then addressed by the keys of the commands.
 
     Args:
-        server: URL, a sync `redis.Redis` (then sync calls only), or a function that returns a
-            URL (asked again for the login of each new
-            connection, for tokens that do not live long).
+        server: URL, a redis-py client of either colour or of a cluster (its settings are taken
+            over, for both colours; it is neither used nor closed), or a function that returns a
+            URL (asked again for the login of each new connection, for tokens that do not live
+            long) or a client.
         pool_max: Most connections a process and colour (and loop) may hold; callers beyond it
             wait.
         timeout_s: Longest wait for a connection or a reply.
 
     Raises:
-        SettingsError: The URL cannot be used.
+        SettingsError: The server cannot be reached so.
     """
 
-    def __init__(
-        self,
-        server: str | redis.Redis | Callable[[], str],
-        *,
-        pool_max: int = 32,
-        timeout_s: float = 10.0,
-    ) -> None:
-        self._server = server
+    def __init__(self, server: Server, *, pool_max: int = 32, timeout_s: float = 10.0) -> None:
+        self._source = source_of(server)
         self._pool_max = pool_max
         self._timeout_s = timeout_s
-        self._sync: dict[Address | None, redis.Redis] = {}
+        self._sync: dict[Address | None, Wires] = {}
         self._async: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, dict[Address | None, aredis.Redis]
+            asyncio.AbstractEventLoop, dict[Address | None, AsyncWires]
         ] = WeakKeyDictionary()
         self._pid = os.getpid()
         self._facts: ServerFacts | None = None
         self._topology: Topology | None = None
-        self.target = target_of(server) if isinstance(server, str) else "the given client"
+
+    @property
+    def target(self) -> str:
+        """Where it leads, without user and password."""
+        return self._source.target
 
     @property
     def facts(self) -> ServerFacts | None:
@@ -157,22 +137,25 @@ class Redis:
         Raises:
             StoreUnavailable: The server cannot be reached, is loading, read-only or full.
         """
-        with self._faults():
+        try:
             if self._facts is None:
-                self._learn(_info(self._client().pipeline(transaction=False)).execute(False))
+                self._learn(self._wires().exchange([("INFO",)]))
             if self._topology is not None:
                 return _judged(self._routed(batch, self._topology))
-            return _judged(_sending(self._client(), _words(batch)))
+            return _judged(self._wires().exchange([command.words for command in batch]))
+        except (*_NOT_NOW, *_CONNECTION) as error:
+            self._explain(error)
 
     async def asend(self, batch: Batch) -> Replies:
         """Send one batch in one round trip; see `send`."""
-        with self._faults():
+        try:
             if self._facts is None:
-                asking = _info(self._aclient().pipeline(transaction=False))
-                self._learn(await asking.execute(raise_on_error=False))
+                self._learn(await self._awires().exchange([("INFO",)]))
             if self._topology is not None:
                 return _judged(await self._arouted(batch, self._topology))
-            return _judged(await _asending(self._aclient(), _words(batch)))
+            return _judged(await self._awires().exchange([command.words for command in batch]))
+        except (*_NOT_NOW, *_CONNECTION) as error:
+            self._explain(error)
 
     def _routed(self, batch: Batch, topology: Topology) -> Replies:
         routing: Routing = routed(topology, batch)
@@ -185,7 +168,7 @@ class Redis:
                 answers = {}
                 for address, words in round_.sends.items():
                     try:
-                        answers[address] = _told(words, _sending(self._client(address), words))
+                        answers[address] = _told(words, self._wires(address).exchange(words))
                     except _CONNECTION as error:
                         answers[address] = error
         except StopIteration as done:
@@ -201,7 +184,7 @@ class Redis:
                 if round_.pause_s:
                     await asyncio.sleep(round_.pause_s)
                 told = await asyncio.gather(
-                    *(_asending(self._aclient(a), w) for a, w in round_.sends.items()),
+                    *(self._awires(a).exchange(w) for a, w in round_.sends.items()),
                     return_exceptions=True,
                 )
                 answers = {}
@@ -223,91 +206,58 @@ class Redis:
             eviction=str(info.get("maxmemory_policy") or "") if info.get("maxmemory") else "",
         )
         if self._facts.cluster:
-            self._topology = Topology([self._address()])
+            self._topology = Topology(self._source.seeds())
 
-    def _address(self) -> Address:
-        if isinstance(self._server, redis.Redis):
-            told = self._server.connection_pool.connection_kwargs
-            return str(told.get("host", "localhost")), int(told.get("port", 6379))
-        parts = urlsplit(self._url())
-        return parts.hostname or "localhost", parts.port or 6379
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except _NOT_NOW as error:
+    def _explain(self, error: Exception) -> NoReturn:
+        if isinstance(error, StoreUnavailable):
+            raise error
+        if isinstance(error, _NOT_NOW):
             raise StoreUnavailable(
                 f"Redis at {self.target!r} refuses for now: {error}.",
                 hint="Check its memory, its role and whether it is still loading.",
                 target=self.target,
             ) from error
-        except StoreUnavailable:
-            raise
-        except _CONNECTION as error:
-            raise StoreUnavailable(
-                f"No connection to Redis at {self.target!r}: {error}.", target=self.target
-            ) from error
+        raise StoreUnavailable(
+            f"No connection to Redis at {self.target!r}: {error}.", target=self.target
+        ) from error
 
-    def _url(self) -> str:
-        if isinstance(self._server, str):
-            return self._server
-        if callable(self._server):
-            return self._server()
-        raise SettingsError(
-            "The given redis client cannot serve async calls.",
-            hint="Pass a URL or a function that returns one.",
-        )
+    def _wires(self, address: Address | None = None) -> Wires:
+        if self._pid != os.getpid():
+            self._pid, self._async, self._sync = os.getpid(), WeakKeyDictionary(), {}
+        known = self._sync.get(address)
+        if known is None:
+            pool = self._source.pool(SYNC, address, self._options(reading=self._timeout_s))
+            # A client that lost this race closes its pool when collected: nobody may be using it.
+            known = self._sync.setdefault(address, Wires(redis.Redis.from_pool(pool)))
+        return known
 
-    def _options(self) -> dict[str, Any]:
-        given: dict[str, Any] = {
+    def _awires(self, address: Address | None = None) -> AsyncWires:
+        wires = self._async.setdefault(asyncio.get_running_loop(), {})
+        if address not in wires:
+            # One limit for a whole exchange: redis-py's own costs a task for each command.
+            pool = self._source.pool(ASYNC, address, self._options(reading=None))
+            client = aredis.Redis.from_pool(pool)
+            wires[address] = AsyncWires(client, timeout_s=self._timeout_s)
+        return wires[address]
+
+    def _options(self, *, reading: float | None) -> dict[str, Any]:
+        return {
             "max_connections": self._pool_max,
             "timeout": self._timeout_s,
             "socket_connect_timeout": self._timeout_s,
-            "socket_timeout": self._timeout_s,
-            **_NAMELESS,
+            "socket_timeout": reading,
         }
-        if callable(self._server):
-            given["credential_provider"] = _FreshCredentials(self._server)
-        return given
-
-    def _client(self, address: Address | None = None) -> redis.Redis:
-        if self._pid != os.getpid():
-            self._pid, self._async, self._sync = os.getpid(), WeakKeyDictionary(), {}
-        if isinstance(self._server, redis.Redis) and address is None:
-            return self._server
-        known = self._sync.get(address)
-        if known is None:
-            pool = self._pool(redis.BlockingConnectionPool, Retry(NoBackoff(), 0), address)
-            # A client that lost this race closes its pool when collected: nobody may be using it.
-            known = self._sync.setdefault(address, redis.Redis.from_pool(pool))
-        return known
-
-    def _aclient(self, address: Address | None = None) -> aredis.Redis:
-        clients = self._async.setdefault(asyncio.get_running_loop(), {})
-        if address not in clients:
-            pool = self._pool(aredis.BlockingConnectionPool, ARetry(NoBackoff(), 0), address)
-            clients[address] = aredis.Redis.from_pool(pool)
-        return clients[address]
-
-    def _pool(self, kind: Any, retry: Any, address: Address | None) -> Any:
-        """A pool that repeats nothing by itself: a write whose reply is lost may have happened."""
-        url = _elsewhere(self._url(), address)
-        options = self._options()
-        if "credential_provider" in options:
-            url = _without_login(url)
-        return kind.from_url(url, retry=retry, **options)
 
     def close(self) -> None:
-        """Close the sync clients; one that was given stays open."""
-        for client in self._sync.values():
-            client.close()
+        """Close the sync connections."""
+        for wires in self._sync.values():
+            wires.client.close()
         self._sync = {}
 
     async def aclose(self) -> None:
-        """Close this loop's clients and the sync ones; one that was given stays open."""
-        for client in self._async.pop(asyncio.get_running_loop(), {}).values():
-            await client.aclose()
+        """Close this loop's connections and the sync ones."""
+        for wires in self._async.pop(asyncio.get_running_loop(), {}).values():
+            await wires.client.aclose()
         self.close()
 
     def __enter__(self) -> Self:
@@ -323,57 +273,9 @@ class Redis:
         await self.aclose()
 
 
-class _FreshCredentials(redis.CredentialProvider):
-    """Asks for a URL before each new connection, so that short-lived tokens stay valid."""
-
-    def __init__(self, url: Callable[[], str]) -> None:
-        self._url = url
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        parts = urlsplit(self._url())
-        password = unquote(parts.password or "")
-        return (unquote(parts.username), password) if parts.username else (password,)
-
-
-def _elsewhere(url: str, address: Address | None) -> str:
-    if address is None:
-        return url
-    parts = urlsplit(url)
-    login = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return urlunsplit(parts._replace(netloc=f"{login}{address[0]}:{address[1]}"))
-
-
-def _without_login(url: str) -> str:
-    login, at, _ = urlsplit(url).netloc.rpartition("@")
-    return url.replace(f"{login}@", "", 1) if at else url
-
-
-def _words(batch: Batch) -> list[tuple[Any, ...]]:
-    return [command.words for command in batch]
-
-
-def _told(words: list[tuple[Any, ...]], replies: Replies) -> Replies:
+def _told(words: list[Words], replies: Replies) -> Replies:
     """The replies without those of the ASKINGs before migrating keys."""
     return [r for w, r in zip(words, replies, strict=True) if w[0] != "ASKING"]
-
-
-def _info(pipeline: Any) -> Any:
-    pipeline.execute_command("INFO")
-    return pipeline
-
-
-def _sending(client: redis.Redis, batch: list[tuple[Any, ...]]) -> Replies:
-    pipeline = client.pipeline(transaction=False)
-    for words in batch:
-        pipeline.execute_command(*words)  # type: ignore[no-untyped-call]
-    return pipeline.execute(raise_on_error=False)
-
-
-async def _asending(client: aredis.Redis, batch: list[tuple[Any, ...]]) -> Replies:
-    pipeline = client.pipeline(transaction=False)
-    for words in batch:
-        pipeline.execute_command(*words)
-    return await pipeline.execute(raise_on_error=False)
 
 
 def _judged(replies: list[Any]) -> list[Any]:

@@ -2,10 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from functools import partial
+from typing import Any
 
 import pytest
 import redis
+import redis.asyncio as aredis
+import redis.sentinel
 from redis.exceptions import ResponseError
 
 from plumbgraph.errors import SettingsError, StoreUnavailable
@@ -62,15 +68,47 @@ def test_a_given_client_stays_open(redis_url: str) -> None:
         assert client.ping()
 
 
-async def test_a_given_client_cannot_serve_async(redis_url: str) -> None:
-    server = Redis(redis.Redis.from_url(redis_url))
-    with pytest.raises(SettingsError, match="async"):
-        await server.asend((Command("PING"),))
+async def test_a_given_client_lends_its_settings_to_both_colours(redis_url: str) -> None:
+    for client in (redis.Redis.from_url(redis_url), aredis.Redis.from_url(redis_url)):
+        async with Redis(client) as server:
+            assert await server.asend((Command("PING"),)) == [True]
+            assert await asyncio.to_thread(server.send, (Command("PING"),)) == [True]
+            assert server.target.split(":")[-1] in redis_url
 
 
-def test_a_function_hands_out_urls(redis_url: str) -> None:
-    with Redis(lambda: redis_url) as server:
-        assert server.send((Command("PING"),)) == [True]
+def test_a_client_that_does_not_tell_its_server_is_refused() -> None:
+    sentinel: Any = redis.sentinel.Sentinel([("127.0.0.1", 1)])  # type: ignore[no-untyped-call]
+    with pytest.raises(SettingsError, match="pool of its own kind"):
+        Redis(sentinel.master_for("x"))
+    with pytest.raises(SettingsError, match="no Redis server"):
+        Redis(7)  # type: ignore[arg-type]
+
+
+def test_a_function_hands_out_urls_or_clients(redis_url: str) -> None:
+    made: Any
+    for made in (redis_url, redis.Redis.from_url(redis_url), aredis.Redis.from_url(redis_url)):
+        with Redis(partial(copy, made)) as server:
+            assert server.send((Command("PING"),)) == [True]
+
+
+def test_a_connection_the_server_closed_meanwhile_is_made_anew(redis_url: str) -> None:
+    with Redis(redis_url) as server:
+        assert server.send((Command("SET", "a", 1),)) == [True]
+        with redis.Redis.from_url(redis_url) as other:
+            other.client_kill_filter(_type="normal", skipme=True)
+        time.sleep(0.1)
+        assert server.send((Command("GET", "a"),)) == [b"1"]
+
+
+async def test_no_more_connections_than_allowed_and_nobody_waits_for_ever(redis_url: str) -> None:
+    async with Redis(redis_url, pool_max=2, timeout_s=5) as server:
+
+        async def often() -> None:
+            for _ in range(20):
+                assert await server.asend((Command("PING"),)) == [True]
+                await asyncio.sleep(0.001)
+
+        await asyncio.gather(*(often() for _ in range(9)))
 
 
 def test_nobody_there_names_the_target_without_the_password() -> None:
