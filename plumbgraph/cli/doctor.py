@@ -13,6 +13,7 @@ import typer
 from plumbgraph.cli import checks
 from plumbgraph.cli.checks import Check
 from plumbgraph.cli.console import FAILED, Json, Out
+from plumbgraph.cli.fleet import Fleet
 
 app = typer.Typer()
 
@@ -25,6 +26,12 @@ def doctor(
     production: Annotated[
         bool, typer.Option("--production", help="Ask the given servers about production too.")
     ] = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="With --production: processes that will run at a time.")
+    ] = 1,
+    pool: Annotated[
+        int, typer.Option(min=1, help="With --production: pool_max of their savers.")
+    ] = 4,
     config: Annotated[
         Path | None, typer.Option(help="The langgraph.json to examine; else the current folder's.")
     ] = None,
@@ -34,10 +41,11 @@ def doctor(
 
     Starts nothing and changes nothing. langgraph.json and the code it names are read, not run.
     `--production` asks the servers of PLUMBGRAPH_POSTGRES_URL and PLUMBGRAPH_REDIS_URL about
-    rights, pooler, eviction, durability and versions. Exit code 1 when there is a fault.
+    rights, tables, pooler, connections in total, TLS, durability, eviction, replicas and clocks,
+    and looks for the managed policy. Exit code 1 when there is a fault.
     """
     out = Out(json=json)
-    found = list(_examine(production=production, config=config))
+    found = list(_examine(Fleet(workers, pool) if production else None, config))
     faults = sum(each.verdict == "fault" for each in found)
     told = {"faults": faults, "checks": [asdict(each) for each in found]}
     out.show(told, lambda: _show(out, found))
@@ -45,7 +53,7 @@ def doctor(
         raise typer.Exit(FAILED)
 
 
-def _examine(*, production: bool, config: Path | None) -> Iterator[Check]:
+def _examine(fleet: Fleet | None, config: Path | None) -> Iterator[Check]:
     from plumbgraph.settings import Settings  # noqa: PLC0415 - quick start
 
     yield from checks.versions()
@@ -61,12 +69,10 @@ def _examine(*, production: bool, config: Path | None) -> Iterator[Check]:
     log = settings.log or settings.home / "events.jsonl"
     yield from checks.guarded("event log", lambda: checks.event_log(log))
     yield from _config(config)
-    if production:
-        from plumbgraph.cli import production as given  # noqa: PLC0415 - quick start
+    if fleet is not None:
+        from plumbgraph.cli.production import production  # noqa: PLC0415 - quick start
 
-        yield from given.given_servers(settings)
-        yield from checks.guarded("postgres", lambda: given.postgres(settings))
-        yield from checks.guarded("redis", lambda: given.redis(settings))
+        yield from production(settings, fleet)
 
 
 def _config(path: Path | None) -> Iterator[Check]:

@@ -5,15 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from plumbgraph.cli import checks, production
+from plumbgraph.cli import checks
 from plumbgraph.cli.app import app
 from plumbgraph.cli.checks import Check
 from plumbgraph.cli.config_traps import examine
-from plumbgraph.settings import Settings
 
 runner = CliRunner()
 GOOD = """
@@ -177,79 +175,3 @@ def test_lost_and_torn_lines_of_the_event_log_are_shown(tmp_path: Path) -> None:
     (found,) = checks.event_log(path)
     assert found.code == "log.lost"
     assert "4 events lost, 1 lines torn" in found.text
-
-
-def test_production_looks_at_real_servers(postgres_url: str, redis_url: str, schema: str) -> None:
-    told = Settings.load(postgres_url=postgres_url, redis_url=redis_url, schema_name=schema)
-    found = [*production.given_servers(told), *production.postgres(told), *production.redis(told)]
-    topics = {each.topic: each for each in found}
-    assert topics["rights"].verdict == "ok"
-    assert topics["pooler"].text == "none in between"
-    assert topics["eviction"].text == "noeviction"
-    assert "fault" not in {each.verdict for each in found}
-
-
-def test_a_role_without_rights_is_found(postgres_url: str, schema: str) -> None:
-    with psycopg.connect(postgres_url, autocommit=True) as link:
-        link.execute(f"CREATE ROLE {schema} LOGIN")
-        try:
-            url = _as_user(postgres_url, schema)
-            told = Settings.load(postgres_url=url, schema_name=schema)
-            found = codes(list(production.postgres(told)))
-            assert found["postgres.no_schema"] == "fault"
-            link.execute(f"CREATE SCHEMA {schema}")
-            link.execute(f"CREATE TABLE {schema}.migrations (number int, name text)")
-            link.execute(f"GRANT USAGE ON SCHEMA {schema} TO {schema}")
-            link.execute(f"GRANT SELECT ON {schema}.migrations TO {schema}")
-            found = codes(list(production.postgres(told)))
-            assert found["postgres.rights"] == "fault"
-        finally:
-            link.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
-            link.execute(f"DROP ROLE {schema}")
-
-
-def _as_user(url: str, user: str) -> str:
-    head, _, tail = url.partition("://")
-    return f"{head}://{user}@{tail.rpartition('@')[2]}"
-
-
-@pytest.mark.parametrize(
-    ("info", "policy", "aof", "expected"),
-    [
-        ({"redis_version": "7.4.0", "role": "master"}, "noeviction", "yes", {}),
-        ({"redis_version": "7.4.0"}, "allkeys-lru", "yes", {"redis.evicts": "fault"}),
-        ({"redis_version": "7.4.0"}, None, None, {"redis.eviction_unknown": "note"}),
-        ({"redis_version": "6.2.1"}, "noeviction", "yes", {"redis.old": "fault"}),
-        (
-            {"redis_version": "7.2.4", "valkey_version": "8.0.1"},
-            "noeviction",
-            "no",
-            {"redis.not_durable": "warning"},
-        ),
-        (
-            {"redis_version": "7.4.0", "role": "slave"},
-            "noeviction",
-            "no",
-            {"redis.replica": "fault"},
-        ),
-    ],
-)
-def test_what_a_redis_answers_is_judged(
-    info: dict[str, str], policy: str | None, aof: str | None, expected: dict[str, str]
-) -> None:
-    assert codes(list(production.redis_facts(info, policy, aof))) == expected
-
-
-@pytest.mark.parametrize(
-    ("facts", "expected"),
-    [
-        ((140005, "u", False, True, False, 100, "on", "on"), {"postgres.old": "fault"}),
-        ((180001, "u", True, True, False, 100, "on", "on"), {"postgres.standby": "fault"}),
-        ((180001, "u", False, True, True, 100, "off", "on"), {"postgres.not_durable": "warning"}),
-        ((180001, "u", False, False, False, 100, "on", "on"), {"postgres.no_schema": "fault"}),
-    ],
-)
-def test_what_a_postgres_answers_is_judged(
-    facts: tuple[Any, ...], expected: dict[str, str]
-) -> None:
-    assert codes(list(production.postgres_facts(facts, [], "plumbgraph"))) == expected
