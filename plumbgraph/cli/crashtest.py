@@ -13,7 +13,10 @@ from plumbgraph.errors import SettingsError
 
 app = typer.Typer(add_completion=False)
 
-_POINTS = "random, before-effect, after-effect, effect-recorded, blobs-stored, restoring, …"
+_POINTS = (
+    "random, before-effect, after-effect, effect-recorded, blobs-stored, restoring, "
+    "between-writes-and-put, before-put, after-put, server-restart."
+)
 
 
 @app.command()
@@ -28,6 +31,9 @@ def crashtest(
     asynchronous: Annotated[bool, typer.Option("--async", help="Use ainvoke.")] = False,
     delay_ms: Annotated[float, typer.Option(help="Added to every save.")] = 0,
     points: Annotated[str, typer.Option(help=f"Comma-separated: {_POINTS}")] = "",
+    restart: Annotated[
+        str, typer.Option(help="Command for the point server-restart; else a server of its own.")
+    ] = "",
     double_resume: Annotated[bool, typer.Option(help="Two processes resume at once.")] = False,
     saver: Annotated[str, typer.Option(help="plumb, or postgres for LangGraph's own.")] = "plumb",
     database: Annotated[str, typer.Option(help="URL; else the configured one.")] = "",
@@ -40,18 +46,18 @@ def crashtest(
     should be scripted, so that two runs ask for the same.
     """
     crash: Any = import_module("plumbgraph.testing.crash")  # heavy, and beside this layer
-    known = ("random", *crash.POINTS)
-    chosen = tuple(points.split(",")) if points else known
-    if unknown := set(chosen) - set(known):
+    chosen = tuple(points.split(",")) if points else crash.EVERYWHERE
+    if unknown := set(chosen) - set(crash.KNOWN):
         raise SettingsError(
-            f"Unknown points: {', '.join(sorted(unknown))}.", hint=f"Known are {', '.join(known)}."
+            f"Unknown points: {', '.join(sorted(unknown))}.",
+            hint=f"Known are {', '.join(crash.KNOWN)}.",
         )
     if durability not in {"sync", "async", "exit"} or saver not in {"plumb", "postgres"}:
         raise SettingsError(f"{durability!r} or {saver!r} is not known.", hint="See --help.")
     told: dict[str, Any] = {
         "graph": graph, "input": _parsed(input), "kills": kills, "seed": seed, "first": first,
         "durability": durability, "asynchronous": asynchronous, "save_delay_s": delay_ms / 1000,
-        "points": chosen, "double_resume": double_resume, "saver": saver,
+        "points": chosen, "double_resume": double_resume, "saver": saver, "restart": restart,
     }  # fmt: skip
     _run(crash.Setting(database=database, **told), crash.crashtest, as_json=as_json)
 

@@ -290,20 +290,30 @@ def _record(desk: Desk, task: Task, attempt: int, result: Any) -> EffectPlan[Non
         note = f"The effect happened; its result of type {type(result).__name__} cannot be stored."
         stored, source = desk.codec.dumps_typed(note), "unstorable"
     done = sql.done(task.scene.tenant, task.key, me(), attempt, stored, asked=False)
+    lost = False
     for seconds in (*_RETRY_AFTER_S, None):
         try:
             replies = yield (done,)
             break
         except StoreUnavailable:
+            lost = True
             if seconds is None:
                 raise
         yield pause(seconds)
-    if not replies[0]:
+    if not replies[0] and not (lost and (yield from _stands(task, attempt, stored[1]))):
         raise ClaimLost(
             f"Effect {task.call.name!r} was taken over by another process while it ran here.",
             key=task.key,
         )
     emit(EffectDone(effect=task.call.name, key=task.key, source=source))
+
+
+def _stands(task: Task, attempt: int, result: bytes) -> EffectPlan[bool]:
+    """Whether our record was committed although its acknowledgment never came."""
+    rows = sql.rows((yield (sql.look(task.scene.tenant, [task.key]),))[0])
+    row = rows.get(task.key)
+    found = row and (row.state, row.owner, row.attempt, row.result)
+    return found == ("done", me(), attempt, result)
 
 
 def _failed(task: Task, attempt: int, error: Exception) -> EffectPlan[None]:

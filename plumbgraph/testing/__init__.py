@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plumbgraph.testing.crash import crashtest as crashtest
     from plumbgraph.testing.ingest import IngestServer as IngestServer
     from plumbgraph.testing.saver_kit import check_saver as check_saver
     from plumbgraph.testing.script import Call as Call
@@ -31,6 +32,7 @@ _HOMES: dict[str, str] = {
     "ScriptedChatModel": "plumbgraph.testing.scripted",
     "StoreReport": "plumbgraph.testing.store_kit",
     "call": "plumbgraph.testing.script",
+    "crashtest": "plumbgraph.testing.crash",
     "IngestServer": "plumbgraph.testing.ingest",
     "check_store": "plumbgraph.testing.store_kit",
     "check_saver": "plumbgraph.testing.saver_kit",

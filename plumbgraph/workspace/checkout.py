@@ -79,6 +79,7 @@ class Checkout:
     rules: Rules
     trees: Trees
     _seen: Seen | None = None
+    _times: bool | None = None
     _held: dict[tuple[str, str], float] = field(default_factory=dict)
     _labels: Iterator[int] = field(default_factory=count)
 
@@ -206,8 +207,20 @@ class Checkout:
     def _scan(self, buffer: Buffer, hints: Hints | None = None) -> Scan:
         rules = self.rules
         return Scan(
-            rules.excludes, rules.quota, rules.clock, buffer, hints or {}, portable=rules.portable
+            rules.excludes,
+            rules.quota,
+            rules.clock,
+            buffer,
+            hints or {},
+            portable=rules.portable,
+            listed=self._listed(),
         )
+
+    def _listed(self) -> bool:
+        if self._times is None:
+            with files.guarded(str(self.side)):
+                self._times = files.listings_show_in_times(str(self.side))
+        return self._times
 
     @contextmanager
     def _opened(self) -> Iterator[int]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 
 from plumbgraph.errors import (
+    PlumbError,
     WorkspaceChanging,
     WorkspaceQuota,
     WorkspaceUnsafe,
@@ -38,27 +39,38 @@ KINDS = {
 }
 
 
-@contextmanager
-def guarded(path: str) -> Iterator[None]:
+class guarded:  # noqa: N801 - a context manager, entered for every folder: a class is cheapest
     """Turn the system's refusals about `path` into typed errors."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise WorkspaceQuota(
-                f"No room to write {path!r}: {error.strerror}.",
-                hint="Free disk space and run again; nothing recorded was lost.",
-                path=path,
-            ) from error
-        if error.errno in _DENIED:
-            raise WorkspaceUnwritable(
-                f"{path!r} cannot be read or changed: {error.strerror}.", path=path
-            ) from error
-        if error.errno in _LINKED:
-            raise WorkspaceUnsafe(
-                f"{path!r} is a link or a file where a folder was expected.", path=path
-            ) from error
-        raise
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and (ours := _typed(error, self._path)) is not None:
+            raise ours from error
+
+
+def _typed(error: OSError, path: str) -> PlumbError | None:
+    if error.errno in _FULL:
+        return WorkspaceQuota(
+            f"No room to write {path!r}: {error.strerror}.",
+            hint="Free disk space and run again; nothing recorded was lost.",
+            path=path,
+        )
+    if error.errno in _DENIED:
+        return WorkspaceUnwritable(
+            f"{path!r} cannot be read or changed: {error.strerror}.", path=path
+        )
+    if error.errno in _LINKED:
+        return WorkspaceUnsafe(
+            f"{path!r} is a link or a file where a folder was expected.", path=path
+        )
+    return None
 
 
 def open_folder(name: str, parent: int | None = None) -> int:
@@ -71,6 +83,29 @@ def racy(status: os.stat_result, now: float) -> bool:
     coarse = status.st_mtime_ns % 1_000_000 == 0 and status.st_ctime_ns % 1_000_000 == 0
     tick = _COARSE_TICK_S if coarse else _TICK_S
     return now - max(status.st_ctime, status.st_mtime) < tick
+
+
+def listings_show_in_times(place: str) -> bool:
+    """Whether a folder's times change with its names, as POSIX demands and some mounts do not.
+
+    Args:
+        place: A folder of the file system in question, in which to try.
+    """
+    probe = os.path.join(place, f"times-{os.getpid()}-{threading.get_ident()}")  # noqa: PTH118 - not UTF-8
+    one, two = os.path.join(probe, "one"), os.path.join(probe, "two")  # noqa: PTH118 - as above
+    os.mkdir(probe, 0o700)  # noqa: PTH102 - as above
+    try:
+        made = _stirs(probe, lambda: os.mkdir(one))  # noqa: PTH102 - as above
+        renamed = _stirs(probe, lambda: os.rename(one, two))  # noqa: PTH104 - as above
+        return _stirs(probe, lambda: os.rmdir(two)) and made and renamed  # noqa: PTH106 - as above
+    finally:
+        os.rmdir(probe)  # noqa: PTH106 - as above
+
+
+def _stirs(folder: str, act: Callable[[], None]) -> bool:
+    os.utime(folder, ns=(0, 0))
+    act()
+    return os.stat(folder).st_mtime_ns != 0  # noqa: PTH116 - as above
 
 
 def read_steady(parent: int, name: str, path: str, block: int) -> Iterator[bytes]:

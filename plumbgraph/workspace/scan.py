@@ -6,6 +6,8 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from operator import is_
 
 from plumbgraph.clock import Clock
 from plumbgraph.content.digest import digest_of
@@ -27,15 +29,19 @@ class Seen:
 
     Attributes:
         mode: Permission bits.
+        key: The folder's own stat key, where it tells that no name came or went.
         tree: What is kept, by name.
         keys: Stat keys of files and links; `None` for one that must be read again.
         dirs: Folders below, also those of which nothing is kept.
         left: Names that are not kept, with the reason and whether they are folders.
         blocks: Digests of a large file's blocks.
         digest: The tree's digest.
+        files: Files and links in and below it; `own_files` without those below.
+        size: Their bytes, and `own_size` likewise.
     """
 
     mode: int
+    key: files.Key | None = None
     tree: dict[str, Entry] = field(default_factory=dict)
     keys: dict[str, files.Key | None] = field(default_factory=dict)
     dirs: dict[str, Seen] = field(default_factory=dict)
@@ -44,6 +50,8 @@ class Seen:
     digest: str = ""
     files: int = 0
     size: int = 0
+    own_files: int = 0
+    own_size: int = 0
 
     @property
     def bare(self) -> bool:
@@ -98,6 +106,7 @@ class Scan:
         buffer: Takes content that was read.
         hints: Entries by path and stat key that need not be read, because we wrote them.
         portable: Refuse names that other file systems would merge.
+        listed: Folders' times tell whether names came or went, so that none need be listed.
     """
 
     excludes: Excludes
@@ -106,33 +115,42 @@ class Scan:
     buffer: Buffer
     hints: Mapping[str, tuple[files.Key, Entry, list[str]]] = field(default_factory=dict)
     portable: bool = False
+    listed: bool = False
     _files: int = 0
     _size: int = 0
 
     def folder(self, handle: int, known: Seen | None, path: str = "") -> BlobPlan[Seen]:
         """Look at one folder and all below; what did not change is `known` itself."""
-        mode = os.fstat(handle).st_mode & MODES
+        status = os.fstat(handle)
+        mode = status.st_mode & MODES
         if path.count("/") >= self.quota.depth:
             raise WorkspaceUnsafe(f"{path!r} lies too deep.", path=path)
-        if known is not None and known.mode == mode and _as_it_was(handle, known, path):
+        key = self._own_key(status)
+        if known is not None and known.mode == mode and _as_it_was(handle, known, key, path):
+            known.key = key
             dirs = {}
             for name, was in known.dirs.items():
                 dirs[name] = yield from self._below(handle, name, was, path)
-            if all(dirs[name] is was for name, was in known.dirs.items()):
-                self._count(known.files - _below_files(dirs), known.size - _below_size(dirs), path)
+            if all(map(is_, dirs.values(), known.dirs.values())):
+                self._count(known.own_files, known.own_size, path)
                 return known
             seen = replace(known, tree=_plain(known.tree), dirs=dirs)
             fresh: list[str] = []
         else:
-            seen = Seen(mode)
+            seen = Seen(mode, key)
             fresh = _sorted_out(handle, known, seen, path)
             for name, was in seen.dirs.items():
                 seen.dirs[name] = yield from self._below(handle, name, was, path)
-        self._count(len(seen.keys), sum(seen.tree[name].size for name in seen.keys), path)
+        self._count(*totals(seen.tree), path)
         for name in fresh:
             yield from self._entry(handle, name, known, seen, path)
         self._close(seen, known, path)
         return seen
+
+    def _own_key(self, status: os.stat_result) -> files.Key | None:
+        if not self.listed or files.racy(status, self.clock.now()):
+            return None
+        return files.key_of(status)
 
     def _below(self, parent: int, name: str, known: Seen | None, path: str) -> BlobPlan[Seen]:
         where = _join(path, name)
@@ -244,6 +262,7 @@ class Scan:
         return blocks
 
     def _close(self, seen: Seen, known: Seen | None, path: str) -> None:
+        seen.own_files, seen.own_size = totals(_plain(seen.tree))
         for name, below in seen.dirs.items():
             if not below.bare:
                 seen.tree[name] = Dir(below.mode, below.digest, below.files, below.size)
@@ -271,8 +290,20 @@ class Scan:
             )
 
 
-def _as_it_was(handle: int, known: Seen, path: str) -> bool:
+def _as_it_was(handle: int, known: Seen, own: files.Key | None, path: str) -> bool:
     """Whether every name here is the known one, by its stat key; folders are not entered."""
+    if own is not None and own == known.key:
+        # No name came or went: the files alone are looked at, in one sweep without a listing.
+        look = partial(os.stat, dir_fd=handle, follow_symlinks=False)
+        with files.guarded(path):
+            try:
+                return list(map(files.key_of, map(look, known.keys))) == list(known.keys.values())
+            except FileNotFoundError:
+                return False
+    return _lists_the_same(handle, known, path)
+
+
+def _lists_the_same(handle: int, known: Seen, path: str) -> bool:
     keys, dirs, left, key_of = known.keys, known.dirs, known.left, files.key_of
     count = 0
     with files.guarded(path), os.scandir(handle) as entries:
@@ -330,14 +361,6 @@ def _plain(tree: Mapping[str, Entry]) -> dict[str, Entry]:
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False)
-
-
-def _below_files(dirs: Mapping[str, Seen]) -> int:
-    return sum(below.files for below in dirs.values())
-
-
-def _below_size(dirs: Mapping[str, Seen]) -> int:
-    return sum(below.size for below in dirs.values())
 
 
 def _join(path: str, name: str) -> str:

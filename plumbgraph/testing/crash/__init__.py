@@ -7,6 +7,24 @@ write. A seed replays a trial.
 
 from plumbgraph.testing.crash.ledger import Ledger
 from plumbgraph.testing.crash.run import crashtest
-from plumbgraph.testing.crash.values import POINTS, Bench, Report, Setting, Verdict
+from plumbgraph.testing.crash.values import (
+    EVERYWHERE,
+    KNOWN,
+    POINTS,
+    Bench,
+    Report,
+    Setting,
+    Verdict,
+)
 
-__all__ = ["POINTS", "Bench", "Ledger", "Report", "Setting", "Verdict", "crashtest"]
+__all__ = [
+    "EVERYWHERE",
+    "KNOWN",
+    "POINTS",
+    "Bench",
+    "Ledger",
+    "Report",
+    "Setting",
+    "Verdict",
+    "crashtest",
+]

@@ -14,6 +14,8 @@ from typing import Any
 
 from plumbgraph.testing.crash.values import POINTS, Kill
 
+_LONGEST_WRITE_S = 2.0
+
 
 class Killer:
     """A sink of events that ends its own process with SIGKILL at the chosen one."""
@@ -37,6 +39,10 @@ class Killer:
         """The short keys of effects that are on record."""
         return set(self._records.read_text().split()) if self._records.exists() else set()
 
+    def at(self, name: str) -> bool:
+        """Whether this process is to end at a point."""
+        return self._name == name
+
     def passed(self, name: str) -> None:
         """The process is at a point."""
         with self._lock:
@@ -57,8 +63,31 @@ def _end() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class _Underway:
+    """Counts the writes that have begun and not ended."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def ended(self) -> None:
+        """Wait, not for long, until none is under way."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0, timeout=_LONGEST_WRITE_S)
+
+
 def slowed(kind: type[Any], killer: Killer, delay_s: float) -> type[Any]:
     """A saver class whose writes take longer and pass the killer's points."""
+    writes = _Underway()
 
     class Slowed(kind):  # type: ignore[misc]
         def _wait(self) -> None:
@@ -69,23 +98,31 @@ def slowed(kind: type[Any], killer: Killer, delay_s: float) -> type[Any]:
         def put(self, *args: Any, **kwargs: Any) -> Any:
             self._wait()
             killer.passed("saver.put")
+            if killer.at("saver.between"):
+                writes.ended()
+            killer.passed("saver.between")
             result = super().put(*args, **kwargs)
             killer.passed("saver.putted")
             return result
 
         def put_writes(self, *args: Any, **kwargs: Any) -> Any:
-            self._wait()
-            return super().put_writes(*args, **kwargs)
+            with writes:
+                self._wait()
+                return super().put_writes(*args, **kwargs)
 
         async def aput(self, *args: Any, **kwargs: Any) -> Any:
             await asyncio.sleep(delay_s)
             killer.passed("saver.put")
+            if killer.at("saver.between"):
+                await asyncio.to_thread(writes.ended)
+            killer.passed("saver.between")
             result = await super().aput(*args, **kwargs)
             killer.passed("saver.putted")
             return result
 
         async def aput_writes(self, *args: Any, **kwargs: Any) -> Any:
-            await asyncio.sleep(delay_s)
-            return await super().aput_writes(*args, **kwargs)
+            with writes:
+                await asyncio.sleep(delay_s)
+                return await super().aput_writes(*args, **kwargs)
 
     return Slowed

@@ -13,9 +13,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -23,8 +23,9 @@ from plumbgraph.errors import PlumbError, SettingsError
 from plumbgraph.testing.crash import child
 from plumbgraph.testing.crash.ledger import Ledger
 from plumbgraph.testing.crash.oracle import effects, facts_of, run_again
+from plumbgraph.testing.crash.server import Restart, restartable
 from plumbgraph.testing.crash.target import load
-from plumbgraph.testing.crash.values import Kill, Report, Setting, Trial, kills_of
+from plumbgraph.testing.crash.values import RESTART, Kill, Report, Setting, Trial, kills_of
 
 _RUNS = 12
 _LOOK_S = 0.002
@@ -61,13 +62,15 @@ def series(setting: Setting) -> Report:
     target = load(setting.graph)
     home = Path(tempfile.mkdtemp(prefix="crashtest-"))
     try:
-        reference = _reference(target, setting, home / "reference")
-        report = Report(setting, reference=reference)
-        for number in range(setting.first, setting.first + setting.kills):
-            trial = _Trial(target, setting, home / str(number), number, reference).run()
-            report.trials.append(trial)
-            report.unharmed += not trial.kills
-        return report
+        with restartable(setting, home / "servers") as (used, restart):
+            reference = _reference(target, used, home / "reference")
+            report = Report(setting, reference=reference)
+            for number in range(setting.first, setting.first + setting.kills):
+                place = _Place(target, used, home / str(number), reference, restart)
+                trial = _Trial(place, number).run()
+                report.trials.append(trial)
+                report.unharmed += not trial.kills and not trial.restarts
+            return report
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
@@ -91,16 +94,25 @@ def _reference(target: Any, setting: Setting, home: Path) -> dict[str, Any]:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a trial works with."""
+
+    target: Any
+    setting: Setting
+    home: Path
+    reference: dict[str, Any]
+    restart: Restart | None
+
+
 class _Trial:
     """One thread from its first run to its end, with kills in between."""
 
-    def __init__(
-        self, target: Any, setting: Setting, home: Path, number: int, reference: dict[str, Any]
-    ) -> None:
-        self._target = target
-        self._setting = setting
-        self._home = home
-        self._reference = reference
+    def __init__(self, place: _Place, number: int) -> None:
+        self._place = place
+        self._setting = place.setting
+        self._home = place.home
+        self._reference = place.reference
         self._trial = Trial(number)
 
     def run(self) -> Trial:
@@ -123,23 +135,24 @@ class _Trial:
         for old in self._home.glob("result-*.json"):
             old.unlink()
         pids = [
-            child.fork(self._target, self._setting, self._home, schema, kill)
+            child.fork(self._place.target, self._setting, self._home, schema, kill)
             for _ in range(processes)
         ]
-        after = kill.share * self._reference["took_s"] if kill and kill.point == "random" else None
-        killed = _wait(pids, self._setting.timeout_s, after)
-        if killed:
-            assert kill is not None
-            self._trial.kills.append(f"{kill.point}#{kill.nth}@{kill.share:.2f}")
-        return self._ended(_results(self._home), alone=processes == 1)
+        after = kill.share * self._reference["took_s"] if kill and kill.timed else None
+        restart = self._place.restart if kill and kill.point == RESTART else None
+        harm = _wait(pids, self._setting.timeout_s, after, restart)
+        if harm == "killed":
+            self._trial.kills.append(str(kill))
+        self._trial.restarts += harm == "restarted"
+        # A run that lost its server may fail, and so may one of two that resume at once.
+        return self._ended(_results(self._home), fails=processes > 1 or harm == "restarted")
 
-    def _ended(self, results: list[dict[str, Any]], *, alone: bool) -> bool:
+    def _ended(self, results: list[dict[str, Any]], *, fails: bool) -> bool:
         for result in results:
             self._trial.asked += result["asked"]
             self._trial.asked_in_vain += result["asked_in_vain"]
             self._trial.asked_outside += result["asked_outside"]
-            # One of two that resume at once is refused, and that is right.
-            if result["failed"] and alone:
+            if result["failed"] and not fails:
                 self._trial.failed = result["failed"]
                 return True
         ends = [result for result in results if not result["failed"]]
@@ -156,25 +169,40 @@ class _Trial:
         self._trial.files_differ = facts_of(self._home / "work") != self._reference["files"]
 
 
-def _wait(pids: list[int], timeout_s: float, kill_after_s: float | None = None) -> bool:
-    """Wait for children, killing them when it is time; whether any was killed."""
+def _wait(
+    pids: list[int],
+    timeout_s: float,
+    after_s: float | None = None,
+    restart: Restart | None = None,
+) -> Literal["", "killed", "restarted"]:
+    """Wait for children, killing them or restarting their server when it is time; what was done."""
     begun = time.monotonic()
-    left, killed = list(pids), False
+    left = list(pids)
+    done: Literal["", "killed", "restarted"] = ""
     while left:
         for pid in list(left):
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
                 left.remove(pid)
-                killed |= os.WIFSIGNALED(status)
+                done = "killed" if os.WIFSIGNALED(status) else done
         passed = time.monotonic() - begun
-        due = kill_after_s is not None and passed >= kill_after_s
-        if left and (due or passed > timeout_s):
-            for pid in left:
-                os.kill(pid, signal.SIGKILL)
-            if not due:
-                raise PlumbError(f"A run did not end within {timeout_s:g} s.")
+        if left and passed > timeout_s:
+            _kill(left)
+            raise PlumbError(f"A run did not end within {timeout_s:g} s.")
+        if left and after_s is not None and passed >= after_s:
+            if restart is None:
+                _kill(left)
+            else:
+                restart()
+                done = "restarted"
+            after_s = None
         time.sleep(_LOOK_S)
-    return killed
+    return done
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
 
 
 def _results(home: Path) -> list[dict[str, Any]]:

@@ -18,10 +18,16 @@ POINTS: dict[str, str] = {
     "effect-recorded": "effect.done",
     "blobs-stored": "workspace.stored",
     "restoring": "workspace.restoring",
+    "between-writes-and-put": "saver.between",
     "before-put": "saver.put",
     "after-put": "saver.putted",
 }
 """Where a kill can fall, by name: the event at which the process ends itself."""
+
+RANDOM, RESTART = "random", "server-restart"
+EVERYWHERE = (RANDOM, *POINTS)
+KNOWN = (*EVERYWHERE, RESTART)
+"""Further: at any moment of a run; and PostgreSQL crashes and recovers while the run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,9 @@ class Setting:
         durability: The run's durability.
         asynchronous: Use `ainvoke`.
         save_delay_s: Added to every save, as a slow or distant database does.
-        points: Names of points, and `random`.
+        points: Names of points, `random`, and `server-restart`, at which PostgreSQL crashes and
+            recovers: a server of the test's own, unless `restart` says how to restart another.
+        restart: A shell command that restarts the server of `database`.
         kills_each: The most kills in one trial.
         double_resume: Let two processes resume at once.
         saver: `plumb`, or `postgres` for LangGraph's own, to see the damage.
@@ -74,7 +82,8 @@ class Setting:
     durability: Durability = "async"
     asynchronous: bool = False
     save_delay_s: float = 0.0
-    points: tuple[str, ...] = ("random", *POINTS)
+    points: tuple[str, ...] = EVERYWHERE
+    restart: str = ""
     kills_each: int = 2
     double_resume: bool = False
     saver: Literal["plumb", "postgres"] = "plumb"
@@ -93,11 +102,22 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """When one process is killed: at the nth time of a point, or after a share of a run's time."""
+    """When one process is killed: at the nth time of a point, or after a share of a run's time.
+
+    At `server-restart` the server is, and the process goes on as well as it can.
+    """
 
     point: str
     nth: int = 1
     share: float = 0.0
+
+    @property
+    def timed(self) -> bool:
+        """Whether it falls at a moment, not at a point the process passes."""
+        return self.point in {RANDOM, RESTART}
+
+    def __str__(self) -> str:
+        return f"{self.point}@{self.share:.2f}" if self.timed else f"{self.point}#{self.nth}"
 
 
 def kills_of(setting: Setting, number: int, seen: dict[str, int]) -> list[Kill]:
@@ -109,13 +129,14 @@ def kills_of(setting: Setting, number: int, seen: dict[str, int]) -> list[Kill]:
         seen: How often each point was passed when nobody killed.
     """
     chance = Random(f"{setting.seed}/{number}")  # noqa: S311 - a replayable choice, no secret
-    usable = [p for p in setting.points if p == "random" or seen.get(POINTS[p]) or p == "restoring"]
+    always = {RANDOM, RESTART, "restoring"}
+    usable = [p for p in setting.points if p in always or seen.get(POINTS[p])]
     kills: list[Kill] = []
     for _ in range(chance.randint(1, setting.kills_each)):
         point = chance.choice(usable)
         if point == "restoring" and not kills:
             # Nothing is restored before something was destroyed.
-            kills.append(Kill("random", share=chance.uniform(0.2, 0.9)))
+            kills.append(Kill(RANDOM, share=chance.uniform(0.2, 0.9)))
         nth = chance.randint(1, max(1, seen.get(POINTS.get(point, ""), 1)))
         share = chance.random()
         kills.append(Kill(point, 1 if point == "restoring" else nth, share))
@@ -129,6 +150,7 @@ class Trial:
     Attributes:
         number: Which of the series.
         kills: What killed a process, in order.
+        restarts: How often the server was restarted under a running process.
         runs: Processes that ran, two at once counting as one.
         asked: Questions about effects in doubt.
         asked_in_vain: Of these, about effects that had not happened: the kill fell right before.
@@ -143,6 +165,7 @@ class Trial:
 
     number: int
     kills: list[str] = field(default_factory=list)
+    restarts: int = 0
     runs: int = 0
     asked: int = 0
     asked_in_vain: int = 0
@@ -187,7 +210,7 @@ class Report:
     @property
     def verdict(self) -> Verdict:
         """`sound` when every trial was."""
-        if not self.kills:
+        if not self.kills and not self.total("restarts"):
             return "nothing tested"
         return "sound" if all(trial.sound for trial in self.trials) else "damaged"
 
@@ -199,12 +222,13 @@ class Report:
         return [getattr(trial, name) for trial in self.trials]
 
     def replay(self, trial: Trial) -> str:
-        """The options that repeat a trial."""
+        """The options that repeat a trial; `random` falls where the machine's speed puts it."""
         return f"--seed {self.setting.seed} --first {trial.number} --kills 1"
 
     def facts(self) -> dict[str, Any]:
         """All of it as plain data."""
         names = (
+            "restarts",
             "asked",
             "asked_in_vain",
             "asked_outside",

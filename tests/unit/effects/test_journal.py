@@ -14,7 +14,7 @@ from langgraph.types import Command, Send
 from plumbgraph.agents.effects import journal_for
 from plumbgraph.effects import Journal, effect
 from plumbgraph.effects.values import Scene
-from plumbgraph.errors import SettingsError
+from plumbgraph.errors import SettingsError, StoreUnavailable
 from plumbgraph.postgres.pool import Database
 from plumbgraph.postgres.statement import Statement
 from plumbgraph.state import PlumbSaver
@@ -239,6 +239,36 @@ def test_a_cut_connection_while_the_result_is_recorded_is_survived(
     graph = one_node(node, saver)
     assert graph.invoke({"messages": []}, T1)["messages"][-1].content == "sent"
     assert sent == ["ann"]
+
+
+class Forgetful(Database):
+    """Loses the acknowledgment of the first result that is recorded."""
+
+    lost = 0
+
+    def _send(self, batch: Any) -> Any:
+        replies = super()._send(batch)
+        if not self.lost and any("SET state = 'done'" in each.sql for each in batch):
+            self.lost += 1
+            raise StoreUnavailable("the server restarts")
+        return replies
+
+
+def test_a_record_whose_acknowledgment_was_lost_stands(
+    saver: PlumbSaver, postgres_url: str, schema: str
+) -> None:
+    sent: list[str] = []
+
+    @effect
+    def send(to: str) -> str:
+        sent.append(to)
+        return "sent"
+
+    with Forgetful(postgres_url, schema=schema) as database:
+        journal = journal_for(saver, database)
+        graph = one_node(lambda _: {"messages": [AIMessage(journal.call(send, "ann"))]}, saver)
+        assert graph.invoke({"messages": []}, T1)["messages"][-1].content == "sent"
+        assert (sent, database.lost) == (["ann"], 1)
 
 
 def test_a_result_that_cannot_be_stored_is_still_on_record(
