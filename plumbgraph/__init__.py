@@ -6,8 +6,9 @@ neither langgraph nor langchain nor redis.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from plumbgraph.lazy import lazily
 
 if TYPE_CHECKING:
     from plumbgraph import channels as channels
@@ -50,22 +51,7 @@ _HOMES: dict[str, str] = {
     "Timeline": "plumbgraph.timeline",
     "trace": "plumbgraph.tracing",
     "Workspace": "plumbgraph.workspace",
+    **dict.fromkeys(("channels", "errors", "middleware", "nodes", "servers", "testing"), ""),
 }
-_MODULES: tuple[str, ...] = ("channels", "errors", "middleware", "nodes", "servers", "testing")
-
-__all__ = ["__version__", *_HOMES, *_MODULES]  # noqa: PLE0604 - names resolve lazily
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    elif name in _MODULES:
-        value = import_module(f"{__name__}.{name}")
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - names resolve lazily
+__getattr__, __dir__ = lazily(__name__, _HOMES)

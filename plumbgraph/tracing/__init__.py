@@ -6,9 +6,9 @@ a block of code. What needs langchain loads on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from plumbgraph.lazy import lazily
 from plumbgraph.tracing.emit import Sink, attach, detach, emit
 from plumbgraph.tracing.events import Event
 
@@ -21,15 +21,4 @@ if TYPE_CHECKING:
 _HOMES = {"JsonLog": "jsonl", "Trace": "handler", "read_log": "reader", "trace": "handler"}
 
 __all__ = ["Event", "Sink", "attach", "detach", "emit", *_HOMES]  # noqa: PLE0604 - lazy names
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazily(__name__, _HOMES)
