@@ -47,12 +47,17 @@ def invalid(messages: Sequence[Any]) -> str:
 def effects(expected: Counter[str], happened: Counter[str]) -> tuple[int, int]:
     """How many effects happened too often, and how many too seldom.
 
-    Lines that begin with `run ` or `end ` tell of branches, not of effects.
+    Lines that begin with `run `, `end ` or `torn ` tell of branches and files, not of effects.
     """
-    names = [n for n in {*expected, *happened} if not n.startswith(("run ", "end "))]
+    names = [n for n in {*expected, *happened} if not n.startswith(("run ", "end ", "torn "))]
     doubled = sum(max(0, happened[name] - expected[name]) for name in names)
     missing = sum(max(0, expected[name] - happened[name]) for name in names)
     return doubled, missing
+
+
+def torn(lines: Sequence[str]) -> int:
+    """How often the graph itself found files that do not say what its state says (`torn …`)."""
+    return sum(line.startswith("torn ") for line in lines)
 
 
 def run_again(lines: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ import psycopg
 from plumbgraph.errors import PlumbError, SettingsError
 from plumbgraph.testing.crash import child
 from plumbgraph.testing.crash.ledger import Ledger
-from plumbgraph.testing.crash.oracle import effects, facts_of, run_again
+from plumbgraph.testing.crash.oracle import effects, facts_of, run_again, torn
 from plumbgraph.testing.crash.server import Restart, restartable
 from plumbgraph.testing.crash.target import load
 from plumbgraph.testing.crash.values import RESTART, Kill, Report, Setting, Trial, kills_of
@@ -166,6 +166,7 @@ class _Trial:
         expected = Counter(self._reference["ledger"])
         self._trial.doubled, self._trial.missing = effects(expected, ledger.counts())
         self._trial.again = run_again(ledger.lines())
+        self._trial.torn = torn(ledger.lines())
         self._trial.files_differ = facts_of(self._home / "work") != self._reference["files"]
 
 

@@ -158,6 +158,7 @@ class Trial:
         doubled: Effects that happened too often.
         missing: Effects that did not happen.
         again: Branches that had ended and ran once more.
+        torn: How often the graph noted in the ledger that files and state disagree (`torn …`).
         files_differ: The folder is not as it is when nobody kills.
         messages_invalid: Why a provider would refuse the messages.
         failed: Why the thread did not come to its end.
@@ -173,6 +174,7 @@ class Trial:
     doubled: int = 0
     missing: int = 0
     again: int = 0
+    torn: int = 0
     files_differ: bool = False
     messages_invalid: str = ""
     failed: str = ""
@@ -183,6 +185,7 @@ class Trial:
         return not (
             self.doubled
             or self.missing
+            or self.torn
             or self.files_differ
             or self.messages_invalid
             or self.failed
@@ -235,6 +238,7 @@ class Report:
             "doubled",
             "missing",
             "again",
+            "torn",
             "files_differ",
         )
         return {

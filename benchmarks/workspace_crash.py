@@ -1,0 +1,183 @@
+"""Kills of real processes: files, effects and messages afterwards, beside LangGraph's own saver.
+
+Two agents, a chain that pays and writes files and a fan-out of twelve branches, each with
+plumbgraph's parts and as LangGraph alone runs it on PostgresSaver. Both columns get the same kinds
+of kills: the chain at named points and at random, the fan-out at random with 30 ms added to every
+save. `--kills` is the number of trials of ours in all; the peer gets a smaller, fixed number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from benchmarks.setting import postgres_url, servers_up
+from benchmarks.tables import machine, print_table, write_json
+from plumbgraph.testing.crash import Report, Setting, crashtest
+
+SAMPLE = "plumbgraph.testing.crash.sample"
+CHAIN: Any = {"messages": [["user", "work"]]}
+FAN: Any = {"job": -1}
+SLOW_S = 0.03
+# What both savers pass; the other points are events of plumbgraph's own parts.
+SHARED = ("random", "before-put", "after-put", "between-writes-and-put")
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to run and kill: what of ours, what of the peer's, and how."""
+
+    name: str
+    ours: str
+    peer: str
+    share: float
+    options: dict[str, Any] = field(default_factory=dict)
+    given: Any = None
+    peers: int = 60
+
+
+WAYS = (
+    Way("chain, sync", "chain", "plain_chain", 0.2, {"durability": "sync"}, CHAIN),
+    Way("chain, async", "chain", "plain_chain", 0.2, {"durability": "async"}, CHAIN),
+    Way(
+        "chain, async (ainvoke), +30 ms",
+        "chain",
+        "plain_chain",
+        0.15,
+        {"durability": "async", "asynchronous": True, "save_delay_s": SLOW_S},
+        CHAIN,
+        peers=0,  # its sync class has no async methods
+    ),
+    Way("chain, exit", "chain", "plain_chain", 0.1, {"durability": "exit"}, CHAIN),
+    Way(
+        "fan-out, sync, +30 ms",
+        "fan",
+        "plain_fan",
+        0.1,
+        {"durability": "sync", "save_delay_s": SLOW_S, "kills_each": 1, "points": ("random",)},
+        FAN,
+    ),
+    Way(
+        "fan-out, async, +30 ms",
+        "fan",
+        "plain_fan",
+        0.1,
+        {"durability": "async", "save_delay_s": SLOW_S, "kills_each": 1, "points": ("random",)},
+        FAN,
+    ),
+    Way(
+        "two resume at once",
+        "chain",
+        "plain_chain",
+        0.1,
+        {"double_resume": True, "kills_each": 1},
+        CHAIN,
+        peers=20,
+    ),
+    Way(
+        "server crashes and recovers",
+        "chain",
+        "plain_chain",
+        0.05,
+        {"points": ("server-restart", "random")},
+        CHAIN,
+        peers=0,
+    ),
+)
+
+
+def settings(url: str, kills: int, way: Way, *, peers: bool) -> Iterator[tuple[str, Setting]]:
+    """The series of one way: ours and, where it has one, the peer's."""
+    ours = Setting(f"{SAMPLE}:{way.ours}", url, way.given, seed="bench", timeout_s=180)
+    ours = replace(ours, kills=max(1, round(kills * way.share)), **way.options)
+    yield "plumbgraph", ours
+    if way.peers and peers:
+        points = tuple(p for p in ours.points if p in SHARED)
+        graph = f"{SAMPLE}:{way.peer}"
+        yield (
+            "PostgresSaver",
+            replace(
+                ours, graph=graph, saver="postgres", kills=way.peers, points=points, kills_each=1
+            ),
+        )
+
+
+def row(way: Way, saver: str, report: Report, seconds: float) -> dict[str, Any]:
+    """One series in figures."""
+    hurt = [trial for trial in report.trials if trial.kills or trial.restarts]
+    whole = [t for t in hurt if not (t.torn or t.files_differ or t.failed)]
+    return {
+        "run": way.name,
+        "saver": saver,
+        "trials": len(hurt),
+        "kills": report.kills,
+        "restarts": report.total("restarts"),
+        "files equal state %": 100 * len(whole) / max(1, len(hurt)),
+        "effects doubled": report.total("doubled"),
+        "effects missing": report.total("missing"),
+        "asked": report.total("asked"),
+        "asked, had not begun": report.total("asked_in_vain"),
+        "asked though recorded": report.total("asked_outside"),
+        "finished branches again": report.total("again"),
+        "again per kill": report.total("again") / max(1, report.kills),
+        "messages invalid": report.total("messages_invalid"),
+        "stuck": report.total("failed"),
+        "minutes": seconds / 60,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Kill, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="trials of ours in all")
+    parser.add_argument("--only", help="ways whose name begins so")
+    parser.add_argument("--no-peers", action="store_true")
+    asked, _ = parser.parse_known_args(arguments)
+    rows: list[dict[str, Any]] = []
+    with servers_up():
+        for way in (w for w in WAYS if w.name.startswith(asked.only or "")):
+            for saver, setting in settings(
+                str(postgres_url()), asked.kills, way, peers=not asked.no_peers
+            ):
+                began = time.perf_counter()
+                report = crashtest(setting)
+                rows.append(row(way, saver, report, time.perf_counter() - began))
+                for trial in report.trials:
+                    if saver == "plumbgraph" and not trial.sound:
+                        print(way.name, trial, report.replay(trial), flush=True)
+                print({k: v for k, v in rows[-1].items() if v}, flush=True)
+                _keep(rows)
+    print_table("Kills", rows)
+
+
+def _keep(rows: list[dict[str, Any]]) -> None:
+    packages = ("langgraph", "langgraph-checkpoint-postgres", "psycopg")
+    write_json(
+        "workspace_crash",
+        {"machine": machine(*packages), "rows": rows, "total": total(rows)},
+    )
+
+
+def total(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All ways together, for each saver."""
+    found = []
+    for saver in dict.fromkeys(each["saver"] for each in rows):
+        own = [each for each in rows if each["saver"] == saver]
+        whole = sum(each["files equal state %"] * each["trials"] for each in own)
+        trials = max(1, sum(each["trials"] for each in own))
+        summed = ("kills", "restarts", "effects doubled", "effects missing", "asked", "stuck")
+        found.append(
+            {
+                "saver": saver,
+                "files equal state %": whole / trials,
+                **{name: sum(each[name] for each in own) for name in summed},
+            }
+        )
+    return found
+
+
+if __name__ == "__main__":
+    main()
