@@ -277,3 +277,15 @@ def test_a_redis_user_without_rights_is_found(redis_url: str) -> None:
             assert "writing" in found["redis.rights"].text
         finally:
             admin.execute_command("ACL", "DELUSER", "reader")
+
+
+def test_the_page_for_operators_lists_every_finding(root: Path) -> None:
+    names = ("doctor_postgres", "doctor_redis", "production", "fleet")
+    sources = [(root / "plumbgraph" / "cli" / f"{name}.py").read_text() for name in names]
+    used = set(
+        re.findall(
+            r'"((?:postgres|redis|schema|production|policy|clock|log)\.\w+)"', "".join(sources)
+        )
+    )
+    page = (root / "docs" / "operations.md").read_text()
+    assert {code for code in used if f"`{code}`" not in page} == set()
