@@ -11,6 +11,12 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+_NAMES = (
+    ("thread_id", "thread_id"),
+    ("step", "langgraph_step"),
+    ("node", "langgraph_node"),
+    ("checkpoint_ns", "langgraph_checkpoint_ns"),
+)
 KEYS = ("thread_id", "run_id", "step", "node", "checkpoint_ns", "checkpoint_id", "attempt")
 """The correlation keys, in the order in which a line shows them."""
 
@@ -59,13 +65,7 @@ def correlation(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def from_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Thread, step, node and namespace out of the metadata LangGraph gives to callbacks."""
-    values = {
-        "thread_id": metadata.get("thread_id"),
-        "step": metadata.get("langgraph_step"),
-        "node": metadata.get("langgraph_node"),
-        "checkpoint_ns": metadata.get("langgraph_checkpoint_ns"),
-    }
-    return {key: value for key, value in values.items() if value is not None}
+    return {key: metadata[name] for key, name in _NAMES if metadata.get(name) is not None}
 
 
 def from_runtime() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from typing import Any, Protocol
 
 from plumbgraph.clock import SYSTEM
 from plumbgraph.tracing import context
-from plumbgraph.tracing.events import Event
+from plumbgraph.tracing.events import Event, shape_of
 
 VERSION = 1
 """Version of the record's envelope, its first key `v`."""
@@ -31,6 +32,10 @@ class Sink(Protocol):
         """Take one record; it belongs to all sinks and is not to be changed."""
 
 
+HOST = socket.gethostname()
+"""Name of this machine: a process number says nothing on another one."""
+
+_ROOT = logging.getLogger("plumbgraph")
 _attached: tuple[Sink, ...] = ()
 _scoped: ContextVar[tuple[Sink, ...]] = ContextVar("plumbgraph_sinks", default=())
 _lock = threading.Lock()
@@ -80,14 +85,28 @@ def emit(event: Event) -> None:
     if sinks:
         deliver(record_of(event, correlation_of(config)), sinks)
     if sinks or event.level >= logging.WARNING:
-        _log(event)
+        _log(type(event), event.fields())
+
+
+def tell(
+    kind: type[Event], facts: Mapping[str, Any], place: Mapping[str, Any], sinks: Iterable[Sink]
+) -> None:
+    """Write the event `kind(**facts)` of a known place, without making the object."""
+    record = stamped(kind, place)
+    names = shape_of(kind).names
+    for name, value in facts.items():
+        if value is not None:
+            record[names[name]] = value
+    deliver(record, (*_attached, *_scoped.get(), *sinks))
+    if _ROOT.hasHandlers():
+        _log(kind, {**place, **facts})
 
 
 def write(event: Event, sinks: Iterable[Sink]) -> None:
-    """Write an event that knows its own place to `sinks` and to those of the process."""
+    """Write an event that happened outside of any run to `sinks` and to those of the process."""
     deliver(record_of(event, {}), (*_attached, *_scoped.get(), *sinks))
-    if logging.getLogger("plumbgraph").hasHandlers():
-        _log(event)
+    if _ROOT.hasHandlers():
+        _log(type(event), event.fields())
 
 
 def correlation_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -98,37 +117,37 @@ def correlation_of(config: Mapping[str, Any] | None) -> dict[str, Any]:
         return {}
 
 
-def record_of(event: Event, correlation: Mapping[str, Any]) -> dict[str, Any]:
+def record_of(event: Event, place: Mapping[str, Any]) -> dict[str, Any]:
     """The record of an event: envelope, correlation, then the event's own fields."""
+    return {**stamped(type(event), place), **event.fields()}
+
+
+def stamped(kind: type[Event], place: Mapping[str, Any]) -> dict[str, Any]:
+    """The beginning of a record: when, what, on which machine, and where in which run."""
     return {
         "v": VERSION,
         "ts": timestamp(SYSTEM.now()),
-        "event": event.name,
-        "level": logging.getLevelName(event.level),
+        **shape_of(kind).head,
+        "host": HOST,
         "pid": os.getpid(),
-        **correlation,
-        **event.fields(),
+        **place,
     }
 
 
 def timestamp(seconds: float) -> str:
     """UTC in ISO 8601 with milliseconds: `2026-01-31T09:30:00.125Z`."""
     global _second  # noqa: PLW0603 - many records share a second, and its text is the dear part
-    whole = math.floor(seconds)
+    whole, ms = divmod(math.floor(seconds * 1000), 1000)
     known = _second
     if known[0] != whole:
         moment = datetime.fromtimestamp(whole, UTC)
         known = _second = (whole, f"{moment:%Y-%m-%dT%H:%M:%S}")
-    return f"{known[1]}.{int((seconds - whole) * 1000):03d}Z"
+    return f"{known[1]}.{ms:03d}Z"
 
 
 def deliver(record: Mapping[str, Any], sinks: Iterable[Sink]) -> None:
     """Give `record` to each sink once; a sink that raises is counted, and named the first time."""
-    seen: set[int] = set()
-    for sink in sinks:
-        if id(sink) in seen:
-            continue
-        seen.add(id(sink))
+    for sink in {id(each): each for each in sinks}.values():
         try:
             sink.write(record)
         except Exception as error:  # noqa: BLE001 - a sink never raises into the run
@@ -152,8 +171,8 @@ def _count_fault(sink: Sink, error: Exception) -> None:
         )
 
 
-def _log(event: Event) -> None:
-    logger = logging.getLogger(f"plumbgraph.{event.name.partition('.')[0]}")
-    if logger.isEnabledFor(event.level):
-        facts = " ".join(f"{key}={value!r}" for key, value in event.fields().items())
-        logger.log(event.level, "%s %s", event.name, facts)
+def _log(kind: type[Event], facts: Mapping[str, Any]) -> None:
+    logger = logging.getLogger(f"plumbgraph.{kind.name.partition('.')[0]}")
+    if logger.isEnabledFor(kind.level):
+        told = " ".join(f"{key}={value!r}" for key, value in facts.items() if value is not None)
+        logger.log(kind.level, "%s %s", kind.name, told)

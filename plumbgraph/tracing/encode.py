@@ -8,11 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import orjson
+
 MAX_LINE_BYTES = 64 * 1024
 """Longest line written; longer strings in a record are cut, and say so."""
 
 _CUT_AT = 512
 _DEEPEST = 12
+_AS_LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATACLASS
+_AS_CANON = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
 def digest_of(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
@@ -27,7 +31,7 @@ def digest_of(value: Any, *, default: Callable[[Any], Any] | None = None) -> str
     elif isinstance(value, str):
         data = value.encode("utf-8", "surrogatepass")
     else:
-        data = (_CANONICAL if default is None else _canonical(default)).encode(value).encode()
+        data = _canon(value, default or plain)
     return hashlib.sha256(data).hexdigest()[:16]
 
 
@@ -45,19 +49,22 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def _canon(value: Any, default: Callable[[Any], Any]) -> bytes:
+    try:
+        return orjson.dumps(value, default=default, option=_AS_CANON)
+    except TypeError:  # keys that are no strings, huge integers, lone surrogates
+        return _canonical(default).encode(value).encode()
+
+
 @cache
 def _canonical(default: Callable[[Any], Any]) -> json.JSONEncoder:
     return json.JSONEncoder(sort_keys=True, default=default, separators=(",", ":"))
 
 
-_CANONICAL = _canonical(plain)
-_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=plain, separators=(",", ":"))
-
-
 def encode_line(record: Mapping[str, Any], *, max_bytes: int = MAX_LINE_BYTES) -> bytes:
     """One line of UTF-8 JSON with its newline, never longer than `max_bytes`.
 
-    Numbers that JSON does not know become strings, lone surrogates become escapes, and in an
+    Numbers that JSON does not know become `null`, lone surrogates become escapes, and in an
     overlong record every long string is cut to its beginning, its length and its digest.
     """
     line = _dump(record)
@@ -71,8 +78,8 @@ def encode_line(record: Mapping[str, Any], *, max_bytes: int = MAX_LINE_BYTES) -
 
 def _dump(record: Any) -> bytes:
     try:
-        text = _LINE.encode(record)
-    except (TypeError, ValueError, RecursionError):
+        return orjson.dumps(record, default=plain, option=_AS_LINE)
+    except (TypeError, RecursionError):
         text = json.dumps(_sanitize(record), ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
@@ -86,7 +93,7 @@ def _sanitize(value: Any, depth: int = 0) -> Any:
     if isinstance(value, list | tuple):
         return [_sanitize(item, depth + 1) for item in value]
     if isinstance(value, float) and value - value != 0:
-        return str(value)
+        return None
     if value is None or isinstance(value, str | int | float):
         return value
     return _sanitize(plain(value), depth + 1)

@@ -46,21 +46,40 @@ class Event:
 
     def fields(self) -> dict[str, Any]:
         """The event's own facts by the name they have in records, without those that are `None`."""
-        keys, values = _keys(type(self))
-        return {k: v for k, v in zip(keys, values(self), strict=True) if v is not None}
+        names, values = shape_of(type(self)).names, _reader(type(self))(self)
+        told = zip(names.values(), values, strict=True)
+        return {key: value for key, value in told if value is not None}
 
 
-_known: dict[type, tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]] = {}
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What all events of a class share: their head in records, and the keys of their fields."""
+
+    head: dict[str, Any]
+    names: dict[str, str]
 
 
-def _keys(cls: type[Event]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    """Record keys of the fields and what reads their values; looked up once a class."""
-    if cls not in _known:
-        every = dataclass_fields(cls)
-        names = [each.name for each in every]
-        keys = tuple(each.metadata.get("otel", each.name) for each in every)
+_shapes: dict[type[Event], Shape] = {}
+_readers: dict[type[Event], Callable[[Any], tuple[Any, ...]]] = {}
+
+
+def shape_of(kind: type[Event]) -> Shape:
+    """The shape of a class of events; looked up once a class."""
+    if kind not in _shapes:
+        every = dataclass_fields(kind)
+        names = {each.name: each.metadata.get("otel", each.name) for each in every}
+        told = ((names[each.name], each.default) for each in every)
+        defaults = {key: value for key, value in told if value is not MISSING and value is not None}
+        level = logging.getLevelName(kind.level)
+        _shapes[kind] = Shape({"event": kind.name, "level": level, **defaults}, names)
+    return _shapes[kind]
+
+
+def _reader(kind: type[Event]) -> Callable[[Any], tuple[Any, ...]]:
+    if kind not in _readers:
+        names = list(shape_of(kind).names)
         if len(names) > 1:
-            _known[cls] = keys, attrgetter(*names)
+            _readers[kind] = attrgetter(*names)
         else:
-            _known[cls] = keys, lambda event: tuple(getattr(event, name) for name in names)
-    return _known[cls]
+            _readers[kind] = lambda event: tuple(getattr(event, name) for name in names)
+    return _readers[kind]

@@ -23,7 +23,8 @@ from plumbgraph.errors import SettingsError
 from plumbgraph.tracing import run_events as events
 from plumbgraph.tracing.context import RUN, RunScope, from_runtime
 from plumbgraph.tracing.costs import Pricing, add_costs
-from plumbgraph.tracing.emit import Sink, scoped, write
+from plumbgraph.tracing.emit import Sink, scoped, tell
+from plumbgraph.tracing.events import Event
 from plumbgraph.tracing.jsonl import JsonLog
 from plumbgraph.tracing.open_runs import OpenRun, OpenRuns
 from plumbgraph.tracing.read_callbacks import (
@@ -158,13 +159,13 @@ class Trace(GraphCallbackHandler):
         kind = "node" if is_node else "inner"
         run = self._start(run_id, parent_run_id, kind, metadata)
         if run.kind == "node":
-            self._write(events.NodeStarted(**run.place))
+            self._tell(events.NodeStarted, run.place)
         elif run.kind == "run":
             run.facts["outer"] = RUN.get()
             RUN.set(RunScope(run.place.get("thread_id"), run.root, self.plumb_sinks))
             name = more.get("name") or (serialized or {}).get("name") or "graph"
             digest = result_digest(inputs) if inputs else None
-            self._write(events.RunStarted(graph=redact(name), input_digest=digest, **run.place))
+            self._tell(events.RunStarted, run.place, graph=redact(name), input_digest=digest)
 
     def on_chain_end(self, outputs: Any, *, run_id: UUID, **_: Any) -> None:
         """A node or run is done."""
@@ -173,7 +174,8 @@ class Trace(GraphCallbackHandler):
             return
         if run.kind == "node":
             digest = result_digest(outputs)
-            self._write(events.NodeEnded(result_digest=digest, **self._timed(run)))
+            took = _ms_since(run.started)
+            self._tell(events.NodeEnded, run.place, duration_ms=took, result_digest=digest)
         elif run.kind == "run":
             self._leave(run, "interrupted" if run.facts.get("interrupted") else "done")
 
@@ -186,16 +188,17 @@ class Trace(GraphCallbackHandler):
         if run.kind == "node":
             if isinstance(error, GraphInterrupt):
                 self._mark_interrupted(run.root)
-            place = self._timed(run)
-            self._write(
-                events.NodeInterrupted(reason=stopped, **place)
-                if stopped
-                else events.NodeFailed(**error_fields(error), **place)
-            )
+            took = _ms_since(run.started)
+            if stopped:
+                self._tell(events.NodeInterrupted, run.place, reason=stopped, duration_ms=took)
+            else:
+                facts = error_fields(error)
+                self._tell(events.NodeFailed, run.place, duration_ms=took, **facts)
         elif run.kind == "run" and stopped:
             self._leave(run, _STOPPED.get(type(error), "cancelled"))
         elif run.kind == "run":
-            self._write(events.RunFailed(**error_fields(error), **self._timed(run)))
+            took = _ms_since(run.started)
+            self._tell(events.RunFailed, run.place, duration_ms=took, **error_fields(error))
             RUN.set(run.facts["outer"])
 
     def on_interrupt(self, event: GraphInterruptEvent) -> None:
@@ -203,13 +206,12 @@ class Trace(GraphCallbackHandler):
         place = self._graph_place(event)
         if "run_id" in place and not event.checkpoint_ns:
             self._mark_interrupted(place["run_id"])
-        self._write(
-            events.RunInterrupted(reason=event.status, interrupts=len(event.interrupts), **place)
-        )
+        asked = len(event.interrupts)
+        self._tell(events.RunInterrupted, place, reason=event.status, interrupts=asked)
 
     def on_resume(self, event: GraphResumeEvent) -> None:
         """The graph goes on from a checkpoint."""
-        self._write(events.RunResumed(**self._graph_place(event)))
+        self._tell(events.RunResumed, self._graph_place(event))
 
     # Models
 
@@ -254,9 +256,8 @@ class Trace(GraphCallbackHandler):
         known = {"provider": "ls_provider", "model": "ls_model_name"}
         run.facts.update({key: (metadata or {}).get(name) for key, name in known.items()})
         digest = result_digest(last) if last is not None else None
-        self._write(
-            events.ModelStarted(messages=messages, last_digest=digest, **run.facts, **run.place)
-        )
+        facts = {"messages": messages, "last_digest": digest, **run.facts}
+        self._tell(events.ModelStarted, run.place, **facts)
 
     def on_llm_new_token(
         self,
@@ -277,16 +278,17 @@ class Trace(GraphCallbackHandler):
         run = self._open.end(run_id)
         if run is None:
             return
-        answer = {**run.facts, **answer_fields(response.generations)}
-        usage = usage_fields(response.generations)
-        self._write(events.ModelEnded(**answer, **usage, **self._timed(run)))
+        facts = {**run.facts, **answer_fields(response.generations)}
+        facts |= usage_fields(response.generations)
+        self._tell(events.ModelEnded, run.place, duration_ms=_ms_since(run.started), **facts)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """A model raised."""
         run = self._open.end(run_id)
         if run is not None:
             facts = {"model": run.facts.get("model"), **error_fields(error)}
-            self._write(events.ModelFailed(**facts, **self._timed(run)))
+            took = _ms_since(run.started)
+            self._tell(events.ModelFailed, run.place, duration_ms=took, **facts)
 
     # Tools
 
@@ -310,7 +312,7 @@ class Trace(GraphCallbackHandler):
             args_digest=result_digest(inputs if inputs is not None else input_str),
         )
         run.args = inputs if inputs is not None else {"input": input_str}
-        self._write(events.ToolStarted(**run.facts, **run.place))
+        self._tell(events.ToolStarted, run.place, **run.facts)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **_: Any) -> None:
         """A tool returned."""
@@ -318,20 +320,20 @@ class Trace(GraphCallbackHandler):
         if run is not None:
             facts = {**run.facts, **tool_result_fields(output)}
             facts["pattern_digest"] = pattern_digest(run.facts["tool"], run.args, output)
-            self._write(events.ToolEnded(**facts, **self._timed(run)))
+            took = _ms_since(run.started)
+            self._tell(events.ToolEnded, run.place, duration_ms=took, **facts)
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **_: Any) -> None:
         """A tool raised or asks a question."""
         run = self._open.end(run_id)
         if run is None:
             return
-        place = {**run.facts, **self._timed(run)}
+        facts = {**run.facts, "duration_ms": _ms_since(run.started)}
         stopped = _stop_reason(error)
-        self._write(
-            events.ToolInterrupted(reason=stopped, **place)
-            if stopped
-            else events.ToolFailed(**error_fields(error), **place)
-        )
+        if stopped:
+            self._tell(events.ToolInterrupted, run.place, reason=stopped, **facts)
+        else:
+            self._tell(events.ToolFailed, run.place, **facts, **error_fields(error))
 
     # What they share
 
@@ -352,9 +354,6 @@ class Trace(GraphCallbackHandler):
                 parent.place["checkpoint_id"] = checkpoint
         return run
 
-    def _timed(self, run: OpenRun) -> dict[str, Any]:
-        return {**run.place, "duration_ms": _ms_since(run.started)}
-
     def _mark_interrupted(self, root: str) -> None:
         # LangGraph reports interrupts only to handlers in the config, not to those of a block.
         run = self._open.get(UUID(root))
@@ -362,7 +361,8 @@ class Trace(GraphCallbackHandler):
             run.facts["interrupted"] = True
 
     def _leave(self, run: OpenRun, status: str) -> None:
-        self._write(events.RunEnded(status=status, **self._timed(run)))
+        took = _ms_since(run.started)
+        self._tell(events.RunEnded, run.place, status=status, duration_ms=took)
         RUN.set(run.facts["outer"])
 
     def _graph_place(self, event: GraphInterruptEvent | GraphResumeEvent) -> dict[str, Any]:
@@ -375,8 +375,8 @@ class Trace(GraphCallbackHandler):
         }
         return {key: value for key, value in place.items() if value is not None}
 
-    def _write(self, event: events.Traced) -> None:
-        write(event, self.plumb_sinks)
+    def _tell(self, kind: type[Event], place: Mapping[str, Any], /, **facts: Any) -> None:
+        tell(kind, facts, place, self.plumb_sinks)
 
 
 def _stop_reason(error: BaseException) -> str | None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+_ARGS = json.JSONEncoder(sort_keys=True, default=str, ensure_ascii=False)
+_DIGIT = re.compile(r"\d")
 _VOLATILE = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"  # uuid
     r"|(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{5,}"  # a word with a digit in it: nonce, id, key
@@ -87,12 +89,23 @@ class Finding:
 
 def fingerprint(call: Call) -> Print:
     """A call as the rules see it."""
-    args = json.dumps(call.args, sort_keys=True, default=str, ensure_ascii=False)
+    args = _ARGS.encode(call.args)
     exact = _digest(call.name, args, call.result, call.progress)
-    volatile = set(_VOLATILE.findall(args))
-    result = _VOLATILE.sub(lambda token: "#" if token[0] in volatile else token[0], call.result)
-    loose = _digest(call.name, _VOLATILE.sub("#", args), result, call.progress)
+    loose = _loose(call.name, args, call.result, call.progress)
     return Print(call.name, exact, loose, call.failed)
+
+
+def pattern(tool: str, args: Mapping[str, Any], result: str) -> str:
+    """A digest that is equal for calls that differ only in their volatile parts."""
+    return _loose(tool, _ARGS.encode(args), result)
+
+
+def _loose(name: str, args: str, result: str, progress: str = "") -> str:
+    if _DIGIT.search(args):  # every volatile part has one
+        volatile = set(_VOLATILE.findall(args))
+        result = _VOLATILE.sub(lambda token: "#" if token[0] in volatile else token[0], result)
+        args = _VOLATILE.sub("#", args)
+    return _digest(name, args, result, progress)
 
 
 def examine(prints: Sequence[Print], rules: Rules = Rules()) -> Finding | None:

@@ -7,11 +7,12 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from plumbgraph.tracing.encode import digest_of, plain
-from plumbgraph.tracing.loops import Call, fingerprint
+from plumbgraph.tracing.loops import pattern
 from plumbgraph.tracing.redact import redact
 
 _ERROR_CHARS = 500
 _PATTERN_CHARS = 4_000
+_DATA = (str, int, float, bool, list, tuple, dict, type(None))
 
 
 def essence(value: Any) -> Any:
@@ -63,13 +64,14 @@ def answer_fields(generations: Sequence[Sequence[Any]]) -> dict[str, Any]:
     if message is None:
         return {"result_digest": digest_of(getattr(first, "text", "") or "")}
     about = message.response_metadata or {}
+    calls = getattr(message, "tool_calls", None)
     found = {
-        "model": about.get("model_name") or about.get("model"),
         "finish_reason": about.get("finish_reason") or about.get("stop_reason"),
-        "tool_calls": tuple(call["name"] for call in getattr(message, "tool_calls", None) or ()),
+        "tool_calls": tuple(call["name"] for call in calls) if calls else None,
         "result_digest": result_digest(message),
     }
-    return {key: value for key, value in found.items() if value}
+    model = about.get("model_name") or about.get("model")
+    return {**found, "model": model} if model else found
 
 
 def tool_result_fields(output: Any) -> dict[str, Any]:
@@ -90,12 +92,8 @@ def pattern_digest(tool: str, args: Any, output: Any) -> str:
     content = getattr(output, "content", output)
     text = content if isinstance(content, str) else str(content)
     kept = args if isinstance(args, Mapping) else {"input": args}
-    known = {key: value for key, value in kept.items() if isinstance(key, str) and _is_data(value)}
-    return fingerprint(Call(tool, known, text[:_PATTERN_CHARS])).loose
-
-
-def _is_data(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool | list | tuple | dict | None)
+    known = {key: value for key, value in kept.items() if isinstance(value, _DATA)}
+    return pattern(tool, known, text[:_PATTERN_CHARS])
 
 
 def error_fields(error: BaseException) -> dict[str, Any]:

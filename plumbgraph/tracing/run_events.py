@@ -1,6 +1,9 @@
 """The events of a graph run as the callback handler sees it: runs, nodes, models, tools.
 
-Where OpenTelemetry's GenAI conventions have a name, the record carries that name.
+Where OpenTelemetry's GenAI conventions have a name, the record carries that name. The place
+(thread, run, step, node, namespace, checkpoint, attempt) comes from the handler, since callbacks
+run outside nodes; with it `span_id`, the id of the chain, model or tool call itself, and
+`parent_span_id`, that of the one it was called from: the ids that LangSmith shows too.
 """
 
 from __future__ import annotations
@@ -12,26 +15,7 @@ from plumbgraph.tracing.events import Event, otel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traced(Event):
-    """Base of the events below: they say their own place, since callbacks run outside nodes.
-
-    `span_id` is the id of the chain, model or tool call itself, `parent_span_id` that of the one
-    it was called from; they are the ids that LangSmith shows for the same calls.
-    """
-
-    thread_id: str | None = None
-    run_id: str | None = None
-    step: int | None = None
-    node: str | None = None
-    checkpoint_ns: str | None = None
-    checkpoint_id: str | None = None
-    attempt: int | None = None
-    span_id: str | None = None
-    parent_span_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStarted(Traced):
+class RunStarted(Event):
     """A graph was called."""
 
     name = "run.started"
@@ -40,14 +24,14 @@ class RunStarted(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunResumed(Traced):
+class RunResumed(Event):
     """The run goes on from a checkpoint."""
 
     name = "run.resumed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunInterrupted(Traced):
+class RunInterrupted(Event):
     """The run pauses and waits for an answer."""
 
     name = "run.interrupted"
@@ -56,7 +40,7 @@ class RunInterrupted(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnded(Traced):
+class RunEnded(Event):
     """The call of the graph returned; `status` is `done` or `interrupted`."""
 
     name = "run.ended"
@@ -65,7 +49,7 @@ class RunEnded(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunFailed(Traced):
+class RunFailed(Event):
     """The call of the graph raised."""
 
     name = "run.failed"
@@ -76,14 +60,14 @@ class RunFailed(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeStarted(Traced):
+class NodeStarted(Event):
     """A node began."""
 
     name = "node.started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeEnded(Traced):
+class NodeEnded(Event):
     """A node finished; `result_digest` is equal for equal updates."""
 
     name = "node.ended"
@@ -92,7 +76,7 @@ class NodeEnded(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeInterrupted(Traced):
+class NodeInterrupted(Event):
     """A node asked a question, or handed control upwards."""
 
     name = "node.interrupted"
@@ -101,7 +85,7 @@ class NodeInterrupted(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeFailed(Traced):
+class NodeFailed(Event):
     """A node raised; it may be tried again."""
 
     name = "node.failed"
@@ -112,7 +96,7 @@ class NodeFailed(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelStarted(Traced):
+class ModelStarted(Event):
     """A chat model was called; `last_digest` stands for the last message sent."""
 
     name = "model.started"
@@ -124,7 +108,7 @@ class ModelStarted(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelEnded(Traced):
+class ModelEnded(Event):
     """A chat model answered. Input tokens include the cached ones; costs are in dollars."""
 
     name = "model.ended"
@@ -145,7 +129,7 @@ class ModelEnded(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFailed(Traced):
+class ModelFailed(Event):
     """A chat model raised."""
 
     name = "model.failed"
@@ -157,7 +141,7 @@ class ModelFailed(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolStarted(Traced):
+class ToolStarted(Event):
     """A tool was called."""
 
     name = "tool.started"
@@ -168,7 +152,7 @@ class ToolStarted(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolEnded(Traced):
+class ToolEnded(Event):
     """A tool returned; `status` is `error` when it answered with an error message.
 
     `pattern_digest` is equal for calls that differ only in numbers and identifiers.
@@ -187,7 +171,7 @@ class ToolEnded(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolInterrupted(Traced):
+class ToolInterrupted(Event):
     """A tool asked a question before it answered."""
 
     name = "tool.interrupted"
@@ -199,7 +183,7 @@ class ToolInterrupted(Traced):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ToolFailed(Traced):
+class ToolFailed(Event):
     """A tool raised."""
 
     name = "tool.failed"
