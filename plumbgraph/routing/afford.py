@@ -11,6 +11,7 @@ from langgraph.types import interrupt
 
 from plumbgraph.errors import BudgetSpent, SettingsError
 from plumbgraph.routing.budget import Lease, Refused
+from plumbgraph.routing.estimate import least_of, limited
 from plumbgraph.routing.events import BudgetDegraded
 from plumbgraph.routing.prices import NANO
 from plumbgraph.routing.steps import RoutePlan, Step, both, pause
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_S = 0.02
 _MOST_PAUSE_S = 0.5
+_FITTINGS = 3
 
 
 def afford(
@@ -30,8 +32,9 @@ def afford(
 ) -> RoutePlan[tuple[Decision, Lease]]:
     """The decision that the budget has room for, with the reservation.
 
-    The ladder: the chosen model; cheaper ones; a wait where only calls under way stand in the
-    way; a question to a person, where the budget says so; `BudgetSpent`.
+    The ladder: the chosen model; the same with a lower limit on its answer; cheaper ones; a wait
+    where only calls under way stand in the way; a question to a person, where the budget says so;
+    `BudgetSpent`.
 
     Raises:
         BudgetSpent: There is no room.
@@ -41,13 +44,9 @@ def afford(
     while True:
         refusals: list[tuple[Estimate, Refused]] = []
         for estimate in _rungs(decision, ladder.floor):
-            lease = lease_for(router, asked, decision, estimate, key)
-            refused = yield both(
-                router.budget.ledger, "reserve", lease, ttl_s=router.budget.lease_s
-            )
-            if refused is None:
-                return _taken(decision, estimate, refusals), lease
-            refusals.append((estimate, refused))
+            found = yield from _reserved(router, asked, decision, estimate, key, refusals)
+            if found is not None:
+                return _taken(decision, found[0], refusals), found[1]
         if waited < ladder.wait_s and any(r.may_fit_later(e.worst_nano) for e, r in refusals):
             yield pause(delay)
             waited, delay = waited + delay, min(delay * 2, _MOST_PAUSE_S)
@@ -56,6 +55,36 @@ def afford(
             raise _spent(decision, refusals)
         asked_person = True
         yield from _ask(router, asked, refusals, key)
+
+
+def _reserved(
+    router: CostRouter,
+    asked: Asked,
+    decision: Decision,
+    estimate: Estimate,
+    key: str,
+    refusals: list[tuple[Estimate, Refused]],
+) -> RoutePlan[tuple[Estimate, Lease] | None]:
+    """A candidate with its lease; the limit on its answer is lowered to what the budget has left.
+
+    Others reserve meanwhile, so a limit that fits now may not fit in a moment: it is lowered a
+    few times at most.
+    """
+    request, ledger = asked.request, router.budget.ledger
+    price = router.catalog.price(estimate.model, at=router.clock.now())
+    least = least_of(estimate, price, request, router.budget.ladder.fit)
+    worst_input = max(request.worst_input_tokens, request.input_tokens)
+    for _ in range(_FITTINGS):
+        lease = lease_for(router, asked, decision, estimate, key)
+        refused = yield both(ledger, "reserve", lease, ttl_s=router.budget.lease_s)
+        if refused is None:
+            return estimate, lease
+        refusals.append((least, refused))
+        limit = price.output_within(refused.left_nano, worst_input)
+        if not least.max_output_tokens <= limit < estimate.max_output_tokens:
+            break
+        estimate = limited(estimate, price, request, limit)
+    return None
 
 
 def _rungs(decision: Decision, floor: float) -> Iterator[Estimate]:
@@ -97,17 +126,34 @@ def lease_for(
 def _taken(
     decision: Decision, estimate: Estimate, refusals: list[tuple[Estimate, Refused]]
 ) -> Decision:
+    """The decision as the budget lets it be, and why."""
     if not refusals:
         return decision
     refused = refusals[0][1]
-    left = (refused.room_nano - refused.spent_nano - refused.held_nano) / NANO
     emit(
         BudgetDegraded(
-            account=refused.account, wanted=decision.model, model=estimate.model, left_usd=left
+            account=refused.account,
+            wanted=decision.model,
+            model=estimate.model,
+            left_usd=refused.left_nano / NANO,
+            max_output_tokens=estimate.max_output_tokens,
         )
     )
+    others = (estimate if e.model == estimate.model else e for e in decision.candidates)
+    lowered = f"The budget of {refused.account} leaves {estimate.max_output_tokens} output tokens."
+    if estimate.model == decision.model:
+        told = f"{decision.reason} {lowered}"
+        return replace(decision, candidates=tuple(others), reason=told)
     told = f"{decision.model} no longer fits the budget of {refused.account}."
-    return replace(decision, model=estimate.model, code="cheaper_floor", reason=told)
+    if estimate not in decision.candidates:
+        told = f"{told} {lowered}"
+    return replace(
+        decision,
+        model=estimate.model,
+        code="cheaper_floor",
+        reason=told,
+        candidates=tuple(others),
+    )
 
 
 def _ask(
@@ -150,7 +196,7 @@ def _dollars(answer: Any) -> int:
 
 def _spent(decision: Decision | None, refusals: list[tuple[Estimate, Refused]]) -> BudgetSpent:
     estimate, refused = min(refusals, key=lambda pair: pair[0].worst_nano)
-    left = (refused.room_nano - refused.spent_nano - refused.held_nano) / NANO
+    left = refused.left_nano / NANO
     wanted = f" (chosen was {decision.model!r})" if decision else ""
     return BudgetSpent(
         f"The budget of {refused.account!r} has ${left:.6f} left, and the cheapest allowed call, "

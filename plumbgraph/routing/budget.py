@@ -134,6 +134,11 @@ class Refused:
     held_nano: int
     room_nano: int
 
+    @property
+    def left_nano(self) -> int:
+        """What the account has room for now."""
+        return self.room_nano - self.spent_nano - self.held_nano
+
     def may_fit_later(self, nano: int) -> bool:
         """Whether it would fit if every call under way cost nothing."""
         return self.spent_nano + nano <= self.room_nano

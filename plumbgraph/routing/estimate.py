@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from plumbgraph.routing.catalog import ModelCard
 from plumbgraph.routing.outcomes import Tallies, posterior
@@ -38,16 +39,33 @@ def estimate(
         limit = request.max_output_tokens
     output = min(request.output_tokens, limit)
     cached = cached_tokens(card, request.thread, request.input_tokens)
+    expected, later, cold = price.quote(request.input_tokens, cached, output)
     return Estimate(
         model=card.name,
         p_ok=p_ok,
         p_source=source,
-        expected_nano=price.expected(request.input_tokens, cached, output),
+        expected_nano=expected,
         worst_nano=price.worst(max(request.worst_input_tokens, request.input_tokens), limit),
-        later_nano=price.expected(request.input_tokens, request.input_tokens, output),
-        cold_nano=price.expected(request.input_tokens, 0, output),
+        later_nano=later,
+        cold_nano=cold,
         max_output_tokens=limit,
     )
+
+
+def limited(estimate: Estimate, price: Price, request: Request, limit: int) -> Estimate:
+    """The candidate with another limit on its answer."""
+    worst = price.worst(max(request.worst_input_tokens, request.input_tokens), limit)
+    return replace(estimate, max_output_tokens=limit, worst_nano=worst)
+
+
+def least_of(estimate: Estimate, price: Price, request: Request, fit: float) -> Estimate:
+    """The candidate with the lowest limit on its answer that is still an answer: `fit` of its own.
+
+    Never below the expected answer.
+    """
+    limit = estimate.max_output_tokens
+    lowest = max(math.ceil(fit * limit), request.output_tokens, 1)
+    return limited(estimate, price, request, min(lowest, limit))
 
 
 def cached_tokens(card: ModelCard, thread: ThreadView, input_tokens: int) -> int:

@@ -82,7 +82,7 @@ class RouteDoubted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetDegraded(Event):
-    """The budget had no room for the chosen model; a cheaper one takes its place."""
+    """The budget had no room for the chosen call: its answer is limited, or a cheaper one made."""
 
     name: ClassVar[str] = "budget.degraded"
     level: ClassVar[int] = logging.WARNING
@@ -91,6 +91,7 @@ class BudgetDegraded(Event):
     wanted: str
     model: str
     left_usd: float
+    max_output_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

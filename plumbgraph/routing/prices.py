@@ -102,9 +102,16 @@ class Price:
 
     def expected(self, input_tokens: int, cached: int, output: int) -> int:
         """Nano-dollars of a call that reads `cached` tokens and writes the rest to the cache."""
+        return _expected(self.at(input_tokens), input_tokens, cached, output)
+
+    def quote(self, input_tokens: int, cached: int, output: int) -> tuple[int, int, int]:
+        """`expected` as things are, with all input cached, and with none."""
         rates = self.at(input_tokens)
-        read, written = cached * rates.cache_read, (input_tokens - cached) * rates.cache_write
-        return -(-(read + written + output * rates.output) // 1000)
+        return (
+            _expected(rates, input_tokens, cached, output),
+            _expected(rates, input_tokens, input_tokens, output),
+            _expected(rates, input_tokens, 0, output),
+        )
 
     def worst(self, input_tokens: int, output_tokens: int) -> int:
         """The most nano-dollars a call can cost, however its input is cached or written."""
@@ -112,6 +119,17 @@ class Price:
         dearest_input = max(rates.input, rates.cache_read, rates.cache_write, rates.cache_write_1h)
         dearest_output = max(rates.output, rates.reasoning)
         return -(-(input_tokens * dearest_input + output_tokens * dearest_output) // 1000)
+
+    def output_within(self, nano: int, input_tokens: int) -> int:
+        """How many output tokens these nano-dollars cover in the worst case; may be negative."""
+        left = nano * 1000 - self.worst(input_tokens, 0) * 1000
+        rates = self.at(input_tokens)
+        return left // max(rates.output, rates.reasoning, 1)
+
+
+def _expected(rates: Rates, input_tokens: int, cached: int, output: int) -> int:
+    written = (input_tokens - cached) * rates.cache_write
+    return -(-(cached * rates.cache_read + written + output * rates.output) // 1000)
 
 
 class PriceSource(Protocol):

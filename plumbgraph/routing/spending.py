@@ -15,18 +15,31 @@ from plumbgraph.routing.values import Charge
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
-    """What happens as a budget drains: a cheaper model, then a question, then `BudgetSpent`.
+    """What happens as a budget drains.
+
+    In this order: a lower limit on the answer, a cheaper model, a wait, a question, `BudgetSpent`.
 
     Attributes:
+        fit: Where the worst case does not fit any more, the limit on the answer is lowered to
+            what does, down to this share of it and never below the expected answer; 1 for never.
+            A longer answer is then cut by the provider, as its finish reason says.
         floor: A cheaper model takes over only where its P(ok) is at least this.
         ask: Whether to ask, with LangGraph's `interrupt`, before giving up; the answer is the
             dollars to grant.
         wait_s: How long to wait for calls under way to free what they hold.
     """
 
+    fit: float = 0.25
     floor: float = 0.0
     ask: bool = False
     wait_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, share in (("fit", self.fit), ("floor", self.floor)):
+            if not 0 <= share <= 1:
+                raise SettingsError(f"The share {name}={share!r} must lie between 0 and 1.")
+        if not self.wait_s >= 0:
+            raise SettingsError(f"A wait of {self.wait_s!r} s is none.")
 
 
 class Budget:
