@@ -1,4 +1,4 @@
-"""The scripted plan of the demo: read each report, write a note about it, then the summary.
+"""The scripted plan of the demo: load a skill, note each report, alert people, then sum up.
 
 The model decides by the messages it is shown alone, as a language model does. So a process
 that resumes a killed run goes on with the next step, whatever that is.
@@ -17,15 +17,26 @@ from plumbgraph.testing import PlannedCall, Reply, ScriptedChatModel, call
 FOLDER = "documents"
 REPORT = "report.md"
 TASK = f"Read the incident reports in {FOLDER}/, take notes, and write {REPORT}."
-THINKING_S = 0.15
+SKILL = "note-incidents"
+THINKING_S = 0.05
 
 Done = dict[tuple[str, str], str]
-"""Result of each finished tool call, by tool and path."""
+"""Result of each finished tool call, by tool and path (or name, or nothing)."""
 
 
-def model() -> ScriptedChatModel:
-    """The demo's model; each answer takes a moment, so that a kill can fall in between."""
-    return ScriptedChatModel.from_messages(respond, model_name="demo-script")
+def model(name: str = "demo-script") -> ScriptedChatModel:
+    """The demo's model."""
+    return ScriptedChatModel.from_messages(respond, model_name=name)
+
+
+def small() -> ScriptedChatModel:
+    """The plan, played by a model that is cheap."""
+    return model("small")
+
+
+def large() -> ScriptedChatModel:
+    """The same plan, played by a model that is dear."""
+    return model("large")
 
 
 def respond(messages: Sequence[BaseMessage]) -> Reply:
@@ -33,7 +44,8 @@ def respond(messages: Sequence[BaseMessage]) -> Reply:
     done = finished(messages)
     listing = done.get(("list_files", FOLDER))
     if listing is None:
-        return _step("First I look at what there is.", call("list_files", path=FOLDER))
+        skill = [call("load_skill", name=SKILL)] if _offered(messages) else []
+        return _step("First I look at what there is.", call("list_files", path=FOLDER), *skill)
     documents = [line.split("\t")[0] for line in listing.splitlines() if ".md\t" in line]
     if not documents:
         return Reply(text=_excuse(), latency_s=THINKING_S)
@@ -42,11 +54,13 @@ def respond(messages: Sequence[BaseMessage]) -> Reply:
             return _step(f"Report {number} of {len(documents)}.", call("read_file", path=document))
         if ("write_file", note_path(document)) not in done:
             note = note_of(done["read_file", document])
-            return _step(*_take_note(document, note, documents[number : number + 1]))
+            alert = _alert(done["read_file", document]) if _may_notify(messages) else []
+            return _step(*_take_note(document, note, documents[number : number + 1]), *alert)
     reports = [done["read_file", document] for document in documents]
     if ("write_file", REPORT) not in done:
         written = call("write_file", path=REPORT, content=summary_of(reports))
-        return _step("All notes are taken. Now the summary.", written)
+        unload = [call("unload_skill", name=SKILL)] if ("load_skill", SKILL) in done else []
+        return _step("All notes are taken. Now the summary.", *unload, written)
     text = f"I read {len(reports)} reports, took a note of each, and wrote {REPORT}."
     return Reply(text=text, latency_s=THINKING_S)
 
@@ -60,7 +74,8 @@ def finished(messages: Sequence[BaseMessage]) -> Done:
             done = {}
         elif isinstance(message, AIMessage):
             for made in message.tool_calls:
-                asked[made["id"] or ""] = made["name"], made["args"].get("path", "")
+                about = made["args"].get("path") or made["args"].get("name") or ""
+                asked[made["id"] or ""] = made["name"], about
         elif isinstance(message, ToolMessage):
             made_call = asked.get(message.tool_call_id, ("", ""))
             if message.status == "success":
@@ -113,6 +128,23 @@ def _take_note(
     calls = [call("write_file", path=note_path(document), content=note)]
     calls += [call("read_file", path=each) for each in following]
     return f"A note about {PurePosixPath(document).stem}.", *calls
+
+
+def _alert(report: str) -> list[PlannedCall]:
+    """People are told of what was severe."""
+    if _fact(report, "Severity") != "high":
+        return []
+    return [call("notify", text=f"{_title(report)} ({_fact(report, 'Date')}).")]
+
+
+def _offered(messages: Sequence[BaseMessage]) -> bool:
+    """Whether the prompt's catalog of skills offers the one this plan uses."""
+    return any(m.type == "system" and SKILL in m.text for m in messages)
+
+
+def _may_notify(messages: Sequence[BaseMessage]) -> bool:
+    """Whether the loaded skill asks for it; without the skill nobody is told."""
+    return any(m.type == "system" and "`notify`" in m.text for m in messages)
 
 
 def _step(text: str, *calls: PlannedCall) -> Reply:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,9 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from plumbgraph.agents.allow import AnyGraph, types_in_state
 from plumbgraph.agents.open import open as opened
+from plumbgraph.settings import Settings
 
 if TYPE_CHECKING:
+    from plumbgraph.agents.open import Opened
+    from plumbgraph.content.postgres import PostgresBlobs
+    from plumbgraph.effects import Journal
     from plumbgraph.memory import MemoryStore
+    from plumbgraph.postgres.pool import Database
+    from plumbgraph.redis.clients import Redis
     from plumbgraph.state import PlumbSaver
     from plumbgraph.workspace import Workspace
 
@@ -67,37 +72,69 @@ def workspace(folder: str | os.PathLike[str], **options: Any) -> Workspace:
         folder: The folder; `{thread_id}` in it gives each thread its own.
         options: Further keywords of `Workspace`.
     """
-    from plumbgraph.workspace import Workspace  # noqa: PLC0415 - only when asked for
-
-    blobs: Any = _LateBlobs()
-    return Workspace(os.fspath(folder), blobs=blobs, **options)
+    return Services().workspace(folder, **options)
 
 
-class _LateBlobs:
-    """The blob store of the environment's servers, opened on first use in either colour."""
+class Services:
+    """What the parts of a graph need of the environment's servers, before any of them is up.
+
+    A graph in a file is made when the file is imported; the servers are reached, or started,
+    when a node first needs them, in a worker thread where there is a loop. All parts share one
+    database. Closed by itself when the process ends.
+    """
 
     def __init__(self) -> None:
-        self._opening = threading.Lock()
-        self._blobs: Any = None
+        from plumbgraph.postgres.pool import Database  # noqa: PLC0415 - only when asked for
 
-    def _open(self) -> Any:
-        from plumbgraph.content.postgres import PostgresBlobs  # noqa: PLC0415 - when used
+        settings = Settings.load()
+        self.tenant = settings.tenant
+        self.database = Database(self._postgres_url, schema=settings.schema_name)
+        self._plumbing = opened()
+        self._closing = weakref.finalize(self, _close, self.database, self._plumbing)
 
-        with self._opening:
-            if self._blobs is None:
-                plumbing = opened()
-                saver = plumbing.saver
-                weakref.finalize(self, plumbing.close)
-                tenant = saver._core.tenant_of({})  # noqa: SLF001 - shared within the package
-                self._blobs = PostgresBlobs(saver._core.db, tenant=tenant)  # noqa: SLF001 - as above
-        return self._blobs
+    def _postgres_url(self) -> str:
+        return self._plumbing.endpoints.postgres_url
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **options: Any) -> Any:
-            return getattr(self._open(), name)(*args, **options)
+    def _redis_url(self) -> str:
+        return self._plumbing.endpoints.redis_url
 
-        async def acall(*args: Any, **options: Any) -> Any:
-            blobs = await asyncio.to_thread(self._open)
-            return await getattr(blobs, name)(*args, **options)
+    def workspace(self, folder: str | os.PathLike[str], **options: Any) -> Workspace:
+        """A folder whose content lies beside the checkpoints; see `workspace`."""
+        from plumbgraph.workspace import Workspace  # noqa: PLC0415 - only when asked for
 
-        return acall if name.startswith("a") else call
+        kept = Workspace(os.fspath(folder), blobs=self.blobs("workspace"), **options)
+        weakref.finalize(kept, _hold, self)
+        return kept
+
+    def blobs(self, space: str = "skills") -> PostgresBlobs:
+        """Where the content of one kind lies: `skills` keeps the bodies of loaded skills."""
+        from plumbgraph.content.postgres import PostgresBlobs  # noqa: PLC0415 - as above
+
+        return PostgresBlobs(self.database, tenant=self.tenant, space=space)
+
+    def journal(self) -> Journal:
+        """The journal of effects and of a router's calls, beside the checkpoints."""
+        from plumbgraph.agents.effects import journal_for  # noqa: PLC0415 - as above
+        from plumbgraph.state import PlumbSaver  # noqa: PLC0415 - as above
+
+        saver = PlumbSaver(self.database, tenant=self.tenant)
+        return journal_for(saver, self.database, tenant=self.tenant)
+
+    def redis(self) -> Redis:
+        """The Redis or Valkey, for a `Budget` that all processes share."""
+        from plumbgraph.redis.clients import Redis  # noqa: PLC0415 - as above
+
+        return Redis(self._redis_url)
+
+    def close(self) -> None:
+        """Close the connections and give up the servers; a second time does nothing."""
+        self._closing()
+
+
+def _close(database: Database, plumbing: Opened) -> None:
+    database.close()
+    plumbing.close()
+
+
+def _hold(_: Services) -> None:
+    """Keeps the services while the workspace made of them lives."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, TypeAlias
 
@@ -21,7 +20,7 @@ from langgraph.graph.message import add_messages
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict, override
 
-from plumbgraph.agents.node import Ask, Node, State
+from plumbgraph.agents.node import Ask, Node, State, off_loop
 from plumbgraph.plan import Plan
 
 ChooseModel: TypeAlias = Callable[[State, Runtime[Any]], BaseChatModel]
@@ -75,7 +74,7 @@ class ModelNode(Node):
     ) -> Plan[Ask, Any, dict[str, list[BaseMessage]]]:
         bound = self._fixed
         if self._choose is not None:
-            bound = self._with_tools((yield _off_loop(self._choose, state, runtime)))
+            bound = self._with_tools((yield off_loop(self._choose, state, runtime)))
         assert bound is not None
         shown = [*self._system(state, runtime), *state["messages"]]
         reply = yield Ask.of(bound, shown, config)
@@ -93,10 +92,6 @@ class ModelNode(Node):
 def last_reply(messages: Sequence[BaseMessage]) -> AIMessage | None:
     """The model's newest message, None before the first."""
     return next((each for each in reversed(messages) if isinstance(each, AIMessage)), None)
-
-
-def _off_loop(choose: ChooseModel, *args: Any) -> Ask:
-    return Ask(lambda: choose(*args), lambda: asyncio.to_thread(choose, *args))
 
 
 def _refusals(reply: AIMessage) -> list[ToolMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ class Ask:
     def of(cls, runnable: Runnable[Any, Any], value: Any, config: RunnableConfig | None) -> Ask:
         """Ask a runnable for its output, inside the caller's trace."""
         return cls(lambda: runnable.invoke(value, config), lambda: runnable.ainvoke(value, config))
+
+
+def off_loop(call: Callable[..., Any], *arguments: Any) -> Ask:
+    """Ask for a call that may block: it runs in a thread where there is a loop."""
+    return Ask(lambda: call(*arguments), lambda: asyncio.to_thread(call, *arguments))
 
 
 class Node(Runnable[Any, Any]):

@@ -86,6 +86,8 @@ def router_node(model: Any, journal: Journal | None, policy: Policy) -> RouterNo
     from plumbgraph.agents.routing import RouterNode  # noqa: PLC0415 - only with a router
 
     node = model if isinstance(model, RouterNode) else RouterNode(model, journal=journal)
+    if not hasattr(node.router, "policy"):
+        return node  # it is chosen at run time, and checks its own rules
     known = [rules.models for rules in node.router.policy.rules.values()]
     if speaks_of_models(policy) and any(
         rules.models not in known for rules in policy.rules.values()
@@ -123,7 +125,8 @@ def model_node(
     """The node that asks the model, as the parts want it asked."""
     asked: Any = route.model if route else model
     asked = resolve_model(asked) if isinstance(asked, str) else asked
-    asked = asked if route else permitted_model(policy, asked)
+    fixed = route is not None and hasattr(route.router, "decide")
+    asked = asked if fixed else permitted_model(policy, asked)
     if skilled:
         node: Node = skilled.model_node(asked, tools, system=system)
     else:

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NotRequired, TypeAlias
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict, override
 
-from plumbgraph.agents.node import Ask, Node, State
+from plumbgraph.agents.node import Ask, Node, State, off_loop
 from plumbgraph.plan import Plan
 from plumbgraph.routing.booking import report_decision
 from plumbgraph.routing.call import Answer, Asked, Offer
@@ -25,6 +26,10 @@ from plumbgraph.routing.values import Decision
 
 Describe: TypeAlias = Callable[[State], Route]
 """What the state says of its next call: data classes, task, a pin, …"""
+
+Routing: TypeAlias = CostRouter | BaseChatModel
+ChooseRouter: TypeAlias = Callable[[Runtime[Any]], Routing]
+"""Gives the router of a run, from its context for example; or the model where none is to choose."""
 
 Rows: TypeAlias = dict[str, dict[str, Any]]
 
@@ -50,9 +55,10 @@ class RouteState(TypedDict):
 
 def describe_state(state: State) -> Route:
     """The route of a state that says no more than its pin and its loaded skill."""
-    skills = state.get("active_skills") or ()
-    skill = next(iter(skills), "") if len(skills) == 1 else ""
-    return Route(pin=state.get("route_pin") or "", skill=str(skill))
+    held = state.get("skills") or {}
+    loaded = [name for name, entry in held.items() if not entry.get("gone")]
+    skill = loaded[0] if len(loaded) == 1 else ""
+    return Route(pin=state.get("route_pin") or "", skill=skill)
 
 
 class RouterNode(Node):
@@ -64,7 +70,8 @@ class RouterNode(Node):
         agent = create_agent(route.model, tools, each_turn=[route])
 
     Args:
-        router: Decides.
+        router: Decides; or a function of the runtime that gives each run its router, or the
+            plain model that answers without one. It is called off the loop, often: let it cache.
         describe: What the state says of its next call.
         journal: Keeps decisions and answers for a resumed run.
         needs: Profile fields that the calls need, such as `tool_calling`.
@@ -75,7 +82,7 @@ class RouterNode(Node):
 
     def __init__(
         self,
-        router: CostRouter,
+        router: CostRouter | ChooseRouter,
         *,
         describe: Describe = describe_state,
         journal: Journal | None = None,
@@ -92,22 +99,29 @@ class RouterNode(Node):
     def plan(
         self, state: State, runtime: Runtime[Any], config: RunnableConfig | None
     ) -> Plan[Ask, Any, dict[str, Any]]:
-        health, names = self.router.health, self.router.names
+        router = self.router
+        if not isinstance(router, CostRouter):
+            router = yield off_loop(router, runtime)
+        if not isinstance(router, CostRouter):
+            return {"route": None, "ledger": ledger_of(state["messages"])}
+        health, names = router.health, router.names
         states = yield Ask(lambda: health.states(names), lambda: health.astates(names))
         resting = [name for name, told in states.items() if told is Health.RESTING]
         messages = state["messages"]
         route = self._route(state)
-        now = self.router.clock.now()
-        request = request_for(route, messages, node=self.name, now=now)
-        decision = self.router.decide(request, closed=resting)
+        request = request_for(route, messages, node=self.name, now=router.clock.now())
+        decision = router.decide(request, closed=resting)
         report_decision(decision, request)
         return {"route": decision.to_dict(), "ledger": ledger_of(messages)}
 
-    def model(self, state: State, runtime: Runtime[Any]) -> RoutedChatModel:  # noqa: ARG002 - as ModelNode calls it
+    def model(self, state: State, runtime: Runtime[Any]) -> BaseChatModel:
         """The chat model that carries out the state's decision; for `ModelNode`."""
         told = state.get("route")
+        router = self.router if isinstance(self.router, CostRouter) else self.router(runtime)
+        if not isinstance(router, CostRouter):
+            return router
         return RoutedChatModel(
-            self.router,
+            router,
             journal=self.journal,
             route=self._route(state),
             decision=Decision.from_dict(told) if told else None,

@@ -18,7 +18,7 @@ from langgraph.types import Command
 from typing_extensions import override
 
 from plumbgraph.agents.model import AgentState, ChooseModel, ModelNode, Section
-from plumbgraph.agents.node import Ask, Node, State
+from plumbgraph.agents.node import Ask, Node, State, off_loop
 from plumbgraph.agents.skill_tools import skill_tools
 from plumbgraph.plan import Plan
 from plumbgraph.skills.bodies import Blobs
@@ -196,11 +196,6 @@ class SkillModelNode(ModelNode):
         tools = self._kit.visible(state, self._every)
         text = self._kit.prompt(state)
         return ModelNode(self._model, tools, system=[*self.system, text], name=self.name)
-
-
-def off_loop(call: Callable[..., Any], *arguments: Any) -> Ask:
-    """Ask for a call that reads files or databases: in a thread where there is a loop."""
-    return Ask(lambda: call(*arguments), lambda: asyncio.to_thread(call, *arguments))
 
 
 def entries_of(state: State) -> dict[str, SkillEntry]:

@@ -65,8 +65,15 @@ def _says(result: Any) -> Iterable[str]:
         if channel != "messages":
             yield f"{channel} = {short(value)}"
             continue
-        for message in value if isinstance(value, list) else [value]:
+        for message in _messages(value):
             yield from _message_says(message)
+
+
+def _messages(value: Any) -> Iterable[Any]:
+    """A channel's messages; LangGraph marks several writes of one node with `$writes`."""
+    if isinstance(value, Mapping) and "$writes" in value:
+        return [message for each in value["$writes"] for message in _messages(each)]
+    return value if isinstance(value, list) else [value]
 
 
 def _message_says(message: Any) -> Iterable[str]:

@@ -66,7 +66,8 @@ class Database:
     off for good after one retry.
 
     Args:
-        postgres: URL (both colours), or a pool of psycopg's own (its own colour only).
+        postgres: URL (both colours), a function that returns one (called once, off the loop,
+            when the first connection is wanted), or a pool of psycopg's own (its own colour).
         schema: Where our tables live; a plain lower-case identifier.
         pool_max: Most connections a process and colour (and loop) may hold.
         auto_setup: Apply missing migrations on first use.
@@ -79,7 +80,7 @@ class Database:
 
     def __init__(
         self,
-        postgres: str | SyncPool | AsyncPool,
+        postgres: str | Callable[[], str] | SyncPool | AsyncPool,
         *,
         schema: str = "plumbgraph",
         pool_max: int = 4,
@@ -93,9 +94,13 @@ class Database:
             )
         self.schema = schema
         self.pool_max = pool_max
-        self._url = postgres if isinstance(postgres, str) else None
-        self._given = None if isinstance(postgres, str) else postgres
-        self.target = target_of(postgres) if isinstance(postgres, str) else "the given pool"
+        self._url: str | Callable[[], str] | None = None
+        self._given: SyncPool | AsyncPool | None = None
+        if isinstance(postgres, ConnectionPool | AsyncConnectionPool):
+            self._given = postgres
+        else:
+            self._url = postgres
+        self.target = target_of(postgres) if isinstance(postgres, str) else "the given server"
         self._on_event = on_event or _log
         self._prepare: int | None = 1
         self._ready = not auto_setup
@@ -268,7 +273,7 @@ class Database:
             self._sync, self._pid = None, os.getpid()
             self._async = WeakKeyDictionary()
         if self._sync is None:
-            url = self._url or ""
+            url = self._address()
             psycopg.connect(url, connect_timeout=10).close()
             self._sync = ConnectionPool(url, open=False, check=_alive, **self._options())
             self._sync.open()
@@ -281,12 +286,18 @@ class Database:
         loop = asyncio.get_running_loop()
         pool = self._async.get(loop)
         if pool is None:
-            url = self._url or ""
+            url = await asyncio.to_thread(self._address) if callable(self._url) else self._address()
             await (await AsyncConnection.connect(url, connect_timeout=10)).close()
             pool = AsyncConnectionPool(url, open=False, check=_aalive, **self._options())
             pool = self._async.setdefault(loop, pool)
             await pool.open()
         return pool
+
+    def _address(self) -> str:
+        if callable(self._url):
+            self._url = self._url()
+            self.target = target_of(self._url)
+        return self._url or ""
 
     def _own(self, kind: type[Any]) -> Any:
         if isinstance(self._given, kind):
@@ -325,9 +336,14 @@ class Database:
 
 class _Cursor(psycopg.Cursor[tuple[Any, ...]]):
     def fetched(self) -> list[tuple[Any, ...]]:
-        return self.fetchall() if self.description else []
+        return self.fetchall() if _has_rows(self) else []
 
 
 class _AsyncCursor(psycopg.AsyncCursor[tuple[Any, ...]]):
     async def afetched(self) -> list[tuple[Any, ...]]:
-        return await self.fetchall() if self.description else []
+        return await self.fetchall() if _has_rows(self) else []
+
+
+def _has_rows(cursor: _Cursor | _AsyncCursor) -> bool:
+    # `description` would build an object for each column.
+    return cursor.pgresult is not None and cursor.pgresult.nfields > 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,10 +12,14 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
 
+import plumbgraph
 from plumbgraph import Workspace
+from plumbgraph.cli.demo_stage import pager
 from plumbgraph.content import FolderBlobs
+from plumbgraph.errors import BudgetSpent, SettingsError, UnknownPrice
 
 REPORTS = 6
+TASK = "Read the incident reports in documents/, take notes, and write report.md."
 
 
 def loaded(path: Path) -> ModuleType:
@@ -28,13 +33,17 @@ def loaded(path: Path) -> ModuleType:
 
 @pytest.fixture(scope="module")
 def assistant(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    """The assistant, its files kept in a folder, so that no server is needed here."""
+    """The assistant without the parts that want servers; its files are kept in a folder."""
     module = loaded(root / "graphs" / "assistant.py")
+    whole = module.build
 
-    def kept(folder: str | Path) -> Workspace:
-        return Workspace(folder, blobs=FolderBlobs(tmp_path_factory.mktemp("blobs")))
+    def build(model: Any = None, folder: Any = None, **parts: Any) -> Any:
+        blobs = FolderBlobs(tmp_path_factory.mktemp("blobs"))
+        desk = Workspace(folder or module.default_workspace(), blobs=blobs)
+        alone = {"memory": None, "effects": None, "skills": None, "workspace": desk}
+        return whole(model, **{**alone, **parts})
 
-    module.__dict__["kept_workspace"] = kept
+    module.__dict__.update(build=build, whole=whole)
     return module
 
 
@@ -121,13 +130,109 @@ def test_without_documents_the_script_says_what_it_is(
     assert "PLUMBGRAPH_MODEL" in done["messages"][-1].text
 
 
+@pytest.fixture
+def servers(
+    assistant: ModuleType,
+    postgres_url: str,
+    redis_url: str,
+    schema: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """Servers for the parts of the assistant that want them."""
+    monkeypatch.setenv("PLUMBGRAPH_POSTGRES_URL", postgres_url)
+    monkeypatch.setenv("PLUMBGRAPH_REDIS_URL", redis_url)
+    monkeypatch.setenv("PLUMBGRAPH_SCHEMA", schema)
+    monkeypatch.setenv("PLUMBGRAPH_TENANT", schema)
+    for cached in (assistant.services, assistant.router_for):
+        cached.cache_clear()
+    yield
+    assistant.services().close()
+    for cached in (assistant.services, assistant.router_for):
+        cached.cache_clear()
+
+
+@pytest.mark.usefixtures("servers")
 def test_context_chooses_model_and_prompt(assistant: ModuleType, tmp_path: Path) -> None:
     agent = assistant.build("no:such", tmp_path).compile()
     (tmp_path / "documents").mkdir()
     done = agent.invoke({"messages": ["x"]}, context={"model": "scripted"})
     assert "I am a script" in done["messages"][-1].text
+    assert done["route"]["model"] == "scripted:small"
+    assert len(done["ledger"]) == 2
     with pytest.raises(ValueError, match="no:such"):
         agent.invoke({"messages": ["x"]})
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_threads_money_is_bounded_by_the_environment(
+    assistant: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = assistant.build("scripted", tmp_path).compile(checkpointer=InMemorySaver())
+    (tmp_path / "documents").mkdir()
+    monkeypatch.setenv("PLUMBGRAPH_THREAD_USD", "0.000001")
+    with pytest.raises(BudgetSpent):
+        agent.invoke({"messages": ["x"]}, config("poor"))
+    monkeypatch.setenv("PLUMBGRAPH_THREAD_USD", "much")
+    with pytest.raises(SettingsError, match="no sum of money"):
+        agent.invoke({"messages": ["x"]}, config("wrong"))
+
+
+@pytest.mark.usefixtures("servers")
+def test_the_whole_assistant_recalls_loads_routes_alerts_and_remembers(
+    assistant: ModuleType, root: Path, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left out: recall, skills, route, effects, workspace, guard, remember."""
+    monkeypatch.setenv("PLUMBGRAPH_SKILLS", str(root / "graphs" / "demo_skills"))
+    with pager() as outside:
+        outside.released.set()
+        monkeypatch.setenv("PLUMBGRAPH_WEBHOOK", outside.url)
+        graph = assistant.whole("scripted", desk)
+        with plumbgraph.open() as p:
+            agent = graph.compile(checkpointer=p.saver, store=p.store)
+            done = agent.invoke({"messages": [TASK]}, config("whole"))
+            kept = p.store.recall(("assistant", "me"), "incident reports")
+    names = list(graph.nodes)
+    assert names == ["repair", "recall", "guard", "skills", "router", "model", "tools", "remember"]
+    assert [text.split()[-1] for text in outside.alerts] == ["(2025-03-04).", "(2025-07-11)."]
+    assert len(set(outside.requests)) == len(outside.requests) == 2
+    assert done["skills"]["note-incidents"]["gone"]
+    assert len(done["ledger"]) == sum(isinstance(m, AIMessage) for m in done["messages"])
+    assert done["workspace"]["files"] == 2 * REPORTS + 1
+    assert any("Read the incident reports" in hit.text for hit in kept)
+
+
+def test_an_address_that_is_none_is_refused(
+    assistant: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLUMBGRAPH_WEBHOOK", "file:///etc/passwd")
+    with pytest.raises(SettingsError, match="no http address"):
+        assistant.outside()
+
+
+@pytest.mark.parametrize(
+    ("configurable", "user"),
+    [
+        ({}, "me"),
+        ({"user_id": "ann"}, "ann"),
+        ({"user_id": "ann", "langgraph_auth_user_id": "bob"}, "bob"),
+    ],
+)
+def test_memory_is_the_signed_in_users(
+    assistant: ModuleType, configurable: dict[str, str], user: str
+) -> None:
+    assert assistant.place({"configurable": configurable}) == ("assistant", user)
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_model_without_a_price_is_asked_plainly_unless_money_is_bounded(
+    assistant: ModuleType, script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assistant, "load", lambda _: script.model())
+    assert assistant.router_for("nobody:knows", "", "").model_name == "demo-script"
+    with pytest.raises(UnknownPrice):
+        assistant.router_for("nobody:knows", "1.0", "")
+    with pytest.raises(UnknownPrice):
+        assistant.router_for("nobody:knows,nobody:either", "", "")
 
 
 @pytest.mark.parametrize("model", ["./evil.py:model", "/tmp/evil.py:model", "a b", "x"])
@@ -145,8 +250,8 @@ def test_the_operator_may_name_a_file(
     file = f"{root / 'graphs' / 'demo_script.py'}:model"
     monkeypatch.setenv("PLUMBGRAPH_MODEL", file)
     (tmp_path / "documents").mkdir()
-    done = assistant.build(workspace=tmp_path).compile().invoke({"messages": ["x"]})
-    again = assistant.build(workspace=tmp_path).compile()
+    done = assistant.build(None, tmp_path).compile().invoke({"messages": ["x"]})
+    again = assistant.build(None, tmp_path).compile()
     assert done["messages"][-1].text.startswith("I am a script")
     assert again.invoke({"messages": ["x"]}, context={"model": file})["messages"][-1].text
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -8,11 +9,14 @@ from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from plumbgraph import deploy
-from plumbgraph.agents import create_agent
+import plumbgraph
+from plumbgraph import deploy, effect
+from plumbgraph.agents import build_agent, create_agent
+from plumbgraph.content.digest import digest_of
 from plumbgraph.errors import TypeRefused
+from plumbgraph.redis.clients import Command
 from plumbgraph.state import PlumbSaver
-from plumbgraph.testing import ScriptedChatModel
+from plumbgraph.testing import ScriptedChatModel, call
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": "t"}}
 
@@ -76,3 +80,39 @@ def test_create_agent_tells_the_saver_of_the_states_types(postgres_url: str, sch
         agent = create_agent(model, state_schema=OrderState, checkpointer=saver)
         agent.invoke({"messages": ["x"], "order": Order(number=7)}, THREAD)
         assert agent.get_state(THREAD).values["order"] == Order(number=7)
+
+
+async def test_services_reach_the_servers_when_a_part_first_needs_them() -> None:
+    services = await asyncio.to_thread(deploy.Services)
+    assert services.database.target == "the given server"
+    blobs = services.blobs("skills")
+    digest = digest_of(b"body")
+    await asyncio.to_thread(blobs.put_many, {digest: b"body"})
+    assert await blobs.aget_many([digest]) == {digest: b"body"}
+    assert services.database.target != "the given server"
+    assert await services.redis().arun(ping()) == [True]
+    await asyncio.to_thread(services.close)
+
+
+def ping() -> Any:
+    return (yield (Command("PING"),))
+
+
+def test_a_journal_of_services_waits_for_another_savers_commit() -> None:
+    sent: list[str] = []
+
+    @effect(idempotent=True)
+    def send(text: str) -> str:
+        """Send it."""
+        sent.append(text)
+        return "sent"
+
+    services = deploy.Services()
+    graph = build_agent(
+        ScriptedChatModel([call("send", text="x"), "done"]), [send], effects=services.journal()
+    )
+    with plumbgraph.open() as p:
+        agent = graph.compile(checkpointer=p.saver)
+        assert agent.invoke({"messages": ["go"]}, THREAD)["messages"][-1].text == "done"
+    assert sent == ["x"]
+    services.close()

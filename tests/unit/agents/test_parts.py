@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from plumbgraph import effect
 from plumbgraph.agents import Memory, create_agent
-from plumbgraph.agents.routing import RouterNode
+from plumbgraph.agents.routing import RouterNode, describe_state
 from plumbgraph.content import PostgresBlobs
 from plumbgraph.errors import SettingsError
 from plumbgraph.memory import Attribute, MemoryStore
@@ -200,6 +200,37 @@ def test_a_routers_node_is_taken_as_it_is(router: MakeRouter) -> None:
     agent = create_agent(node)
     assert "which" in agent.get_graph().nodes
     assert agent.invoke(GIVEN)["messages"][-1].text == "hi"
+
+
+@colours
+async def test_each_run_may_have_a_router_of_its_own_or_none(
+    router: MakeRouter, colour: str
+) -> None:
+    routed = await asyncio.to_thread(router, ScriptedChatModel(["routed"]))
+    plain = ScriptedChatModel(["plain"])
+    node = RouterNode(lambda runtime: routed if runtime.context["routed"] else plain)
+    agent = await made(node, context_schema=Choice)
+    for given, text, rows in ((True, "routed", 1), (False, "plain", 0)):
+        ran = agent.ainvoke if colour == "async" else _in_thread(agent.invoke)
+        done = await ran(GIVEN, context={"routed": given})
+        assert done["messages"][-1].text == text
+        assert len(done["ledger"]) == rows
+        assert bool(done["route"]) is given
+
+
+def _in_thread(call: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda *args, **options: asyncio.to_thread(call, *args, **options)
+
+
+class Choice(TypedDict):
+    routed: bool
+
+
+def test_the_route_of_a_thread_names_its_one_loaded_skill() -> None:
+    loaded, gone = {"rev": 1, "used": 1, "digest": "d"}, {"rev": 2, "used": 1, "gone": True}
+    assert describe_state({"skills": {"pdf": loaded, "old": gone}}).skill == "pdf"
+    assert describe_state({"skills": {"pdf": loaded, "csv": loaded}}).skill == ""
+    assert describe_state({"route_pin": "a:b"}).pin == "a:b"
 
 
 def test_a_recorded_answer_is_not_paid_again(saver: PlumbSaver, router: MakeRouter) -> None:
