@@ -2,13 +2,12 @@
 
 from plumbgraph.memory.attributes import Attribute, Attributes
 from plumbgraph.memory.facts import Fact, Outcome, Remember
+from plumbgraph.memory.items import MemoryItem, MemorySearchItem
 from plumbgraph.memory.keys import Namespace
 from plumbgraph.memory.ops import Delete, Get, History, Put
 from plumbgraph.memory.recollection import Hit, Recollection
 from plumbgraph.memory.records import (
     Marks,
-    MemoryItem,
-    MemorySearchItem,
     Provenance,
     Version,
 )

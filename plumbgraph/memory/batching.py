@@ -20,6 +20,10 @@ Planner: TypeAlias = Callable[[Any], RedisPlan[Any]]
 
 def native(op: Any, provenance: Callable[[], Provenance]) -> Any:
     """The operation with LangGraph's puts turned into ours; everything is checked."""
+    if isinstance(op, GetOp):
+        check_namespace(op.namespace)
+        check_key(op.key)
+        return op
     if isinstance(op, PutOp):
         check_namespace(op.namespace)
         check_key(op.key)

@@ -19,10 +19,11 @@ from langgraph.store.base import (
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory import batching, origin, plans
 from plumbgraph.memory.events import MayEvict
+from plumbgraph.memory.items import MemoryItem
 from plumbgraph.memory.keys import Layout, Namespace, ShardBy, check_tenant
 from plumbgraph.memory.ops import Delete, Get, History, Put
 from plumbgraph.memory.options import OF_PUT, PutOptions, StoreOptions, marked
-from plumbgraph.memory.records import MemoryItem, Moment, Version
+from plumbgraph.memory.records import Moment, Version
 from plumbgraph.memory.terms import Terms
 from plumbgraph.memory.timetravel import Change, difference
 from plumbgraph.redis import sources
@@ -76,6 +77,7 @@ class CoreStore(BaseStore):
             age_ms=round(history_age_s * 1000),
             feed=feed,
             max_value_bytes=max_value_bytes,
+            sliding=bool(ttl and ttl.get("default_ttl")),
             replicas=replicas if durability == "wait" else 0,
             wait_ms=round(wait_s * 1000),
         )

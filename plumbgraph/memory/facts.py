@@ -13,10 +13,10 @@ from plumbgraph.memory import timetravel
 from plumbgraph.memory.attributes import Attribute, Attributes, Cardinality, Match
 from plumbgraph.memory.conflict import Effect, Policy
 from plumbgraph.memory.encoding import encoded
+from plumbgraph.memory.items import MemoryItem
 from plumbgraph.memory.keys import Namespace, check_key, joined
 from plumbgraph.memory.records import (
     Marks,
-    MemoryItem,
     Moment,
     Provenance,
     Record,

@@ -13,9 +13,10 @@ from plumbgraph.memory.conflict import POLICIES, Policy
 from plumbgraph.memory.core import CoreStore, Server
 from plumbgraph.memory.events import FactSettled
 from plumbgraph.memory.facts import Fact, Judge, Outcome, Remember, Rules
+from plumbgraph.memory.items import MemoryItem
 from plumbgraph.memory.keys import Namespace, check_namespace
 from plumbgraph.memory.options import RememberOptions
-from plumbgraph.memory.records import MemoryItem, Moment, to_us
+from plumbgraph.memory.records import Moment, to_us
 from plumbgraph.redis.clients import RedisPlan
 from plumbgraph.tracing import emit
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from plumbgraph.errors import MemoryInvalid
+from plumbgraph.memory.items import MemoryItem, MemorySearchItem
 from plumbgraph.memory.recollection import shown
-from plumbgraph.memory.records import MemoryItem, MemorySearchItem
 
 Format: TypeAlias = Literal["claude", "agents", "cursor", "chatgpt"]
 

@@ -20,6 +20,7 @@ ShardBy: TypeAlias = Literal["tenant", "namespace_root"]
 
 _SEPARATOR = "\0"
 _LONGEST_KEY = 4096
+_SHORT_KEY = 1024
 
 
 def joined(namespace: Sequence[str]) -> str:
@@ -45,6 +46,24 @@ def check_namespace(namespace: Any, *, root: bool = False, empty: bool = False) 
         InvalidNamespaceError: The namespace is empty, or a label is empty, no string, or holds
             a period or NUL.
     """
+    try:
+        if _sound(namespace, root, empty):
+            return
+    except TypeError:  # a label that cannot be hashed is no string either
+        pass
+    _refuse(namespace, root=root, empty=empty)
+
+
+@lru_cache(maxsize=4096)
+def _sound(namespace: Any, root: bool, empty: bool) -> bool:  # noqa: FBT001 - words of a cache's key
+    try:
+        _refuse(namespace, root=root, empty=empty)
+    except InvalidNamespaceError:
+        return False
+    return True
+
+
+def _refuse(namespace: Any, *, root: bool, empty: bool) -> None:
     if not isinstance(namespace, tuple):
         raise InvalidNamespaceError(f"A namespace is a tuple of strings, not {namespace!r}.")
     if not namespace and not empty:
@@ -67,6 +86,8 @@ def check_key(key: Any) -> str:
     Raises:
         InvalidNamespaceError: No string, over 4,096 bytes, or not valid Unicode text.
     """
+    if isinstance(key, str) and len(key) < _SHORT_KEY and key.isascii():
+        return key
     if not isinstance(key, str) or not _encodes(key) or len(key.encode()) > _LONGEST_KEY:
         raise InvalidNamespaceError(
             f"The key {key!r:.80} is not a string of valid Unicode text of at most "

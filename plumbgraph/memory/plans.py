@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from langgraph.store.base import ListNamespacesOp, SearchOp
@@ -10,14 +11,14 @@ from langgraph.store.base import ListNamespacesOp, SearchOp
 from plumbgraph.errors import MemoryExpired, MemoryInvalid
 from plumbgraph.memory import filters, timetravel
 from plumbgraph.memory.encoding import encoded
+from plumbgraph.memory.items import MemoryItem, MemorySearchItem
 from plumbgraph.memory.keys import Namespace, Shard, joined, split_namespace
 from plumbgraph.memory.ops import Delete, Get, History, Put
 from plumbgraph.memory.records import (
-    MemoryItem,
-    MemorySearchItem,
     Provenance,
     Record,
     Version,
+    row_of,
     to_us,
 )
 from plumbgraph.memory.terms import Terms, milliseconds, together
@@ -26,6 +27,7 @@ from plumbgraph.redis.library import Call
 
 _CHUNK = 500
 _LEAST_WINDOW = 64
+_GUESSED_AT_ONCE = 64
 
 
 def put(terms: Terms, op: Put) -> RedisPlan[int]:
@@ -70,27 +72,40 @@ def delete(terms: Terms, op: Delete) -> RedisPlan[bool]:
 def gets(
     terms: Terms, wanted: Sequence[tuple[Namespace, str]], *, refresh: bool
 ) -> RedisPlan[list[MemoryItem | None]]:
-    """Read current items of one shard: one round trip."""
-    raws = yield from _raw(terms, terms.shard(wanted[0][0]), wanted, refresh=refresh)
-    return [
-        None if raw is None else MemoryItem(record=Record.unpacked(raw), namespace=ns, key=key)
-        for raw, (ns, key) in zip(raws, wanted, strict=True)
+    """Read current items of one shard: one round trip.
+
+    Refreshing is part of it where the store gives its items a time to live; else the few items
+    that have one cost a second round trip, and the others nothing.
+    """
+    shard, at_once = terms.shard(wanted[0][0]), refresh and terms.sliding
+    rows = yield from _rows(terms, shard, wanted, refresh=at_once)
+    items = [
+        None if row is None else MemoryItem(record=Record.of(row), namespace=ns, key=key)
+        for row, (ns, key) in zip(rows, wanted, strict=True)
     ]
+    if refresh and not at_once:
+        brief = [(item.namespace, item.key) for item in items if item and item.record.ttl_ms]
+        if brief:
+            yield from _rows(terms, shard, brief, refresh=True)
+    return items
 
 
-def _raw(
+def _rows(
     terms: Terms, shard: Shard, wanted: Sequence[tuple[Namespace, str]], *, refresh: bool
-) -> RedisPlan[list[bytes | None]]:
+) -> RedisPlan[list[Any]]:
     keys = tuple(shard.item(joined(ns), key) for ns, key in wanted)
-    calls: list[Call | Command] = []
+    if len(keys) == 1 and not refresh:
+        (raw,) = yield from terms.asked((Command("GET", keys[0]),))
+        return [None if raw is None else row_of(raw)]
+    calls: list[Call] = []
     for start in range(0, len(keys), _CHUNK):
         part = keys[start : start + _CHUNK]
         if refresh:
             calls.append(Call("get", (*part, shard.due), (shard.item_start,)))
         else:
-            calls.append(Command("MGET", *part))
+            calls.append(Call("peek", part, reads=True))
     replies = yield from terms.asked(calls)
-    return [raw for reply in replies for raw in reply]
+    return [row for reply in replies for row in reply]
 
 
 def records(terms: Terms, namespace: Namespace, key: str) -> RedisPlan[list[Record]]:
@@ -130,17 +145,37 @@ def history(terms: Terms, op: History) -> RedisPlan[list[Version]]:
     return timetravel.versions(known)
 
 
-def namespaces_under(terms: Terms, shard: Shard, prefix: Namespace) -> RedisPlan[list[Namespace]]:
-    """The namespaces of one shard that hold items and begin with `prefix`, in order."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A shard seen at once: its namespaces under a prefix, and the newest keys of some."""
+
+    spaces: list[Namespace]
+    newest: dict[Namespace, list[tuple[float, str]]]
+
+
+def seen(
+    terms: Terms, shard: Shard, prefix: Namespace, *, guess: Sequence[Namespace] = (), most: int = 1
+) -> RedisPlan[Place]:
+    """The namespaces of one shard that hold items and begin with `prefix`, in order.
+
+    With a guess, the newest keys of those namespaces come along: one round trip, two and more
+    only when expired items have to be swept away first.
+    """
     text = joined(prefix)
     low, high = (f"[{text}", f"({text}\x01") if prefix else ("-", "+")
-    due = Call("due", (shard.due,), (1,), reads=True)
-    listing = Command("ZRANGEBYLEX", shard.names, low, high)
-    expired, names = yield from terms.asked((due, listing))
+    keys = (shard.due, shard.names, *(shard.live(joined(ns)) for ns in guess))
+    call = Call("look", keys, (low, high, most - 1), reads=True)
+    ((expired, names, newest),) = yield from terms.asked((call,))
     if expired:
         yield from terms.sweep_all(shard)
-        (names,) = yield from terms.asked((listing,))
-    return [split_namespace(name.decode()) for name in names]
+        ((_, names, newest),) = yield from terms.asked((call,))
+    dated = ([(float(row[i + 1]), row[i]) for i in range(0, len(row), 2)] for row in newest)
+    return Place([split_namespace(name) for name in names], dict(zip(guess, dated, strict=True)))
+
+
+def namespaces_under(terms: Terms, shard: Shard, prefix: Namespace) -> RedisPlan[list[Namespace]]:
+    """The namespaces of one shard that hold items and begin with `prefix`, in order."""
+    return (yield from seen(terms, shard, prefix)).spaces
 
 
 def list_namespaces(terms: Terms, op: ListNamespacesOp) -> RedisPlan[list[Namespace]]:
@@ -153,7 +188,7 @@ def list_namespaces(terms: Terms, op: ListNamespacesOp) -> RedisPlan[list[Namesp
     return cut[op.offset : op.offset + op.limit]
 
 
-def _all(plan: RedisPlan[list[Any]]) -> RedisPlan[list[list[Namespace]]]:
+def _all(plan: RedisPlan[list[Any]]) -> RedisPlan[list[Any]]:
     results = yield from plan
     for result in results:
         if isinstance(result, Exception):
@@ -162,13 +197,18 @@ def _all(plan: RedisPlan[list[Any]]) -> RedisPlan[list[list[Namespace]]]:
 
 
 def search(terms: Terms, op: SearchOp) -> RedisPlan[list[MemorySearchItem]]:
-    """Items under a prefix that pass the filter, the last changed first."""
+    """Items under a prefix that pass the filter, the last changed first.
+
+    Two round trips where the namespaces under the prefix are the ones this process saw there
+    last: where to look, and the items.
+    """
     needed = op.offset + op.limit
     prefix = tuple(op.namespace_prefix)
-    under = yield from spaces(terms, prefix)
+    size = max(needed, _LEAST_WINDOW) if op.filter else needed
+    found = yield from _places(terms, prefix, max(size, 1))
     kept: list[MemorySearchItem] = []
     if needed > 0:
-        kept = yield from _window(terms, under, op, needed)
+        kept = yield from _window(terms, found, op, needed, size)
     page = kept[op.offset : needed]
     if op.refresh_ttl:
         yield from refreshed(terms, page)
@@ -182,49 +222,70 @@ def spaces(terms: Terms, prefix: Namespace) -> RedisPlan[list[Namespace]]:
     return [ns for part in found for ns in part]
 
 
+def _places(terms: Terms, prefix: Namespace, most: int) -> RedisPlan[Place]:
+    shards = yield from terms.shards(prefix)
+    guessed = terms.guesses.get(prefix, (prefix,) if prefix else ())
+    plans = [
+        seen(
+            terms,
+            shard,
+            prefix,
+            guess=[ns for ns in guessed if terms.shard(ns) == shard],
+            most=most,
+        )
+        for shard in shards
+    ]
+    places: list[Place] = yield from _all(together(plans))
+    found = [ns for place in places for ns in place.spaces]
+    if len(found) <= _GUESSED_AT_ONCE:
+        terms.guess(prefix, tuple(found))
+    newest = {ns: keys for place in places for ns, keys in place.newest.items()}
+    return Place(found, newest)
+
+
 def _window(
-    terms: Terms, spaces: Sequence[Namespace], op: SearchOp, needed: int
+    terms: Terms, place: Place, op: SearchOp, needed: int, size: int
 ) -> RedisPlan[list[MemorySearchItem]]:
     kept: list[MemorySearchItem] = []
-    seen: set[tuple[Namespace, str]] = set()
-    size = max(needed, _LEAST_WINDOW)
-    while spaces:
-        newest = yield from _newest(terms, spaces, size)
-        full = len(newest) >= size
-        window = newest[:size] if full else newest
-        for chunk in _chunks([pair for pair in window if pair not in seen]):
+    known: set[tuple[Namespace, str]] = set()
+    newest = place.newest
+    while place.spaces:
+        if not all(ns in newest for ns in place.spaces):
+            newest = yield from _newest(terms, place.spaces, size)
+        window = _merged({ns: newest[ns] for ns in place.spaces}, size)
+        for chunk in _chunks([pair for pair in window if pair not in known]):
             kept += yield from _matching(terms, chunk, op)
             if len(kept) >= needed:
                 return kept[:needed]
-        if not full:
+        if len(window) < size:
             return kept
-        seen.update(window)
+        known.update(window)
+        newest = {}
         size *= 4
     return kept
 
 
 def _newest(
     terms: Terms, spaces: Sequence[Namespace], size: int
-) -> RedisPlan[list[tuple[Namespace, str]]]:
-    calls = [
-        Command("ZREVRANGE", terms.shard(ns).live(joined(ns)), 0, size - 1, "WITHSCORES")
-        for ns in spaces
+) -> RedisPlan[dict[Namespace, list[tuple[float, str]]]]:
+    by_shard: dict[Shard, list[Namespace]] = {}
+    for ns in spaces:
+        by_shard.setdefault(terms.shard(ns), []).append(ns)
+    plans = [
+        seen(terms, shard, part[0], guess=part, most=size)
+        for shard, whole in by_shard.items()
+        for part in (whole[i : i + _CHUNK] for i in range(0, len(whole), _CHUNK))
     ]
-    replies = yield from terms.asked(calls)
-    dated = [
-        (float(reply[i + 1]), ns, reply[i].decode())
-        for ns, reply in zip(spaces, (_flat(reply) for reply in replies), strict=True)
-        for i in range(0, len(reply), 2)
-    ]
+    places: list[Place] = yield from _all(together(plans))
+    return {ns: keys for place in places for ns, keys in place.newest.items()}
+
+
+def _merged(
+    newest: dict[Namespace, list[tuple[float, str]]], size: int
+) -> list[tuple[Namespace, str]]:
+    dated = [(at, ns, key) for ns, keys in newest.items() for at, key in keys]
     dated.sort(key=lambda entry: -entry[0])
-    return [(ns, key) for _, ns, key in dated]
-
-
-def _flat(reply: list[object]) -> list[bytes]:
-    """Scores come as pairs in the newer protocol and in one flat list in the older."""
-    if reply and isinstance(reply[0], list | tuple):
-        return [word for pair in reply if isinstance(pair, list | tuple) for word in pair]
-    return [word for word in reply if isinstance(word, bytes)]
+    return [(ns, key) for _, ns, key in dated[:size]]
 
 
 def _chunks(
@@ -242,14 +303,12 @@ def fetch(
     for pair in pairs:
         by_shard.setdefault(terms.shard(pair[0]).tag, []).append(pair)
     groups = list(by_shard.values())
-    plans = [_raw(terms, terms.shard(g[0][0]), g, refresh=False) for g in groups]
-    replies = yield from together(plans)
-    raws: dict[tuple[Namespace, str], bytes] = {}
+    plans = [_rows(terms, terms.shard(g[0][0]), g, refresh=False) for g in groups]
+    replies = yield from _all(together(plans))
+    rows: dict[tuple[Namespace, str], Any] = {}
     for group, reply in zip(groups, replies, strict=True):
-        if isinstance(reply, Exception):
-            raise reply
-        raws.update({pair: raw for pair, raw in zip(group, reply, strict=True) if raw})
-    return [(*pair, Record.unpacked(raws[pair])) for pair in pairs if pair in raws]
+        rows.update({pair: row for pair, row in zip(group, reply, strict=True) if row})
+    return [(*pair, Record.of(rows[pair])) for pair in pairs if pair in rows]
 
 
 def _matching(
@@ -269,7 +328,7 @@ def refreshed(terms: Terms, items: Sequence[MemorySearchItem]) -> RedisPlan[None
             by_shard.setdefault(shard.tag, []).append((item.namespace, item.key))
     if by_shard:
         yield from together(
-            [_raw(terms, terms.shard(g[0][0]), g, refresh=True) for g in by_shard.values()]
+            [_rows(terms, terms.shard(g[0][0]), g, refresh=True) for g in by_shard.values()]
         )
 
 

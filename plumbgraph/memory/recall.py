@@ -11,6 +11,7 @@ from plumbgraph.memory.bm25 import best
 from plumbgraph.memory.events import IndexLoaded
 from plumbgraph.memory.folding import Told, contradiction
 from plumbgraph.memory.index import NamespaceIndex
+from plumbgraph.memory.items import MemoryItem
 from plumbgraph.memory.keys import Namespace, joined
 from plumbgraph.memory.recollection import (
     Hit,
@@ -23,7 +24,7 @@ from plumbgraph.memory.recollection import (
     weighed,
     within,
 )
-from plumbgraph.memory.records import MemoryItem, Record
+from plumbgraph.memory.records import Record
 from plumbgraph.memory.terms import Terms
 from plumbgraph.memory.words import terms as words_of
 from plumbgraph.redis.clients import Command, RedisPlan
@@ -122,9 +123,9 @@ def _agrees(index: NamespaceIndex, held: int) -> bool:
     return known <= held <= known + index.lost
 
 
-def _page(live: list[bytes], gone: list[bytes]) -> tuple[list[str], list[str], int]:
-    pairs = [(int(float(live[i + 1])), live[i].decode(), True) for i in range(0, len(live), 2)]
-    pairs += [(int(float(gone[i + 1])), gone[i].decode(), False) for i in range(0, len(gone), 2)]
+def _page(live: list[str], gone: list[str]) -> tuple[list[str], list[str], int]:
+    pairs = [(int(float(live[i + 1])), live[i], True) for i in range(0, len(live), 2)]
+    pairs += [(int(float(gone[i + 1])), gone[i], False) for i in range(0, len(gone), 2)]
     full = [part for part in (live, gone) if len(part) >= 2 * _PAGE]
     horizon = min((int(float(part[-1])) for part in full), default=None)
     seen = [pair for pair in pairs if horizon is None or pair[0] <= horizon]
@@ -139,8 +140,9 @@ def _refetched(
     shard, text = terms.shard(namespace), joined(namespace)
     for start in range(0, len(keys), _FETCH):
         part = keys[start : start + _FETCH]
-        (raws,) = yield from terms.asked((Command("MGET", *(shard.item(text, k) for k in part)),))
-        records = {k: Record.unpacked(raw) for k, raw in zip(part, raws, strict=True) if raw}
+        call = Call("peek", tuple(shard.item(text, k) for k in part), reads=True)
+        (rows,) = yield from terms.asked((call,))
+        records = {k: Record.of(row) for k, row in zip(part, rows, strict=True) if row}
         brief = [key for key, record in records.items() if record.ttl_ms]
         expiries: dict[str, int] = {}
         if brief:
@@ -231,15 +233,15 @@ def _fetched(
     flushed = {key: n for key, n in pending_uses.items() if n}
     calls: list[Call | Command] = []
     pending_uses.clear()
-    calls.append(Command("MGET", *(shard.item(text, key) for key in keys)))
-    calls.append(Command("HMGET", shard.uses(text), *keys))
+    items = (*(shard.item(text, key) for key in keys), shard.uses(text))
+    calls.append(Call("fetch", items, tuple(keys), reads=True))
     if op.at_us is not None:
         calls += [Command("LRANGE", shard.past(text, key), 0, -1) for key in keys]
     if flushed:
         pairs = tuple(word for pair in flushed.items() for word in pair)
         calls.append(Call("used", (shard.uses(text),), pairs))
-    raws, uses, *rest = yield from terms.asked(calls)
-    records = {k: Record.unpacked(raw) for k, raw in zip(keys, raws, strict=True) if raw}
+    (rows, uses), *rest = yield from terms.asked(calls)
+    records = {k: Record.of(row) for k, row in zip(keys, rows, strict=True) if row}
     if op.at_us is not None:
         pasts = dict(zip(keys, rest, strict=False))
         records = _as_valid(records, pasts, op.at_us)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from plumbgraph.memory.items import MemoryItem, MemorySearchItem
 from plumbgraph.memory.keys import Namespace
-from plumbgraph.memory.records import MemoryItem, MemorySearchItem
 
 Mode: TypeAlias = Literal["broad", "precise"]
 Tier: TypeAlias = Literal["pinned", "relevant", "question"]

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import ormsgpack
-from langgraph.store.base import Item, SearchItem
 
 from plumbgraph.errors import DataCorrupt, MemoryInvalid
-from plumbgraph.memory.keys import Namespace
 
 Kind: TypeAlias = Literal["put", "deleted", "late", "outvoted", "contested", "settled"]
 Moment: TypeAlias = datetime | float | int
@@ -27,6 +25,7 @@ _KINDS: dict[str, Kind] = {
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +168,10 @@ class Rival:
     to_us: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+_UNCLAIMED: tuple[Any, ...] = (None, ())
+
+
+class Record(NamedTuple):
     """One version of one item, as stored."""
 
     version: int
@@ -195,33 +196,29 @@ class Record:
         Raises:
             DataCorrupt: The bytes are no record.
         """
+        return cls.of(row_of(raw))
+
+    @classmethod
+    def of(cls, row: Any) -> Record:
+        """The record of a decoded row.
+
+        Raises:
+            DataCorrupt: The row is no record.
+        """
         try:
-            row = ormsgpack.unpackb(raw)
-            claim: Any = row[12] if len(row) > 12 else False  # noqa: PLR2004 - the array's length
-            rivals: Any = row[13] if len(row) > 13 else False  # noqa: PLR2004 - the array's length
-            return cls(
-                row[0],
-                row[1],
-                row[2],
-                row[3],
-                _moment_or_none(row[4]),
-                _moment_or_none(row[5]),
-                row[6],
-                row[7],
-                row[8],
-                row[9],
-                row[10],
-                _KINDS[row[11]],
-                Claim(*claim) if claim else None,
-                tuple(_rival(rival) for rival in rivals or ()),
-            )
+            row[4], row[5] = _moment_or_none(row[4]), _moment_or_none(row[5])
+            row[11] = _KINDS[row[11]]
+            if len(row) > 12:  # noqa: PLR2004 - the length of a record without a claim
+                row[12] = Claim(*row[12]) if row[12] else None
+                row[13:] = [tuple(_rival(rival) for rival in row[13] or ())] if row[13:] else []
+            return cls._make([*row, *_UNCLAIMED[len(row) - 12 :]])
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise DataCorrupt(f"A memory record of {len(raw)} bytes does not decode.") from error
+            raise DataCorrupt(f"A memory record does not decode: {error}.") from error
 
     @property
     def value(self) -> dict[str, Any]:
         """The value; empty for a deletion."""
-        decoded: dict[str, Any] = json.loads(self.value_text) if self.value_text else {}
+        decoded: dict[str, Any] = _decode(self.value_text)[0] if self.value_text else {}
         return decoded
 
     @property
@@ -251,6 +248,18 @@ class Record:
     def holds_at(self, at_us: int) -> bool:
         """Whether the version claims to be valid at this moment."""
         return self.valid_from_us <= at_us and (self.to_us is None or at_us < self.to_us)
+
+
+def row_of(raw: bytes) -> Any:
+    """The decoded row of a record's bytes.
+
+    Raises:
+        DataCorrupt: The bytes are no record.
+    """
+    try:
+        return ormsgpack.unpackb(raw)
+    except ValueError as error:
+        raise DataCorrupt(f"A memory record of {len(raw)} bytes does not decode.") from error
 
 
 def _moment_or_none(value: Any) -> int | None:
@@ -289,82 +298,6 @@ class Version:
     valid_to: datetime | None
     marks: Marks = field(repr=False)
     provenance: Provenance = field(repr=False)
-
-
-class MemoryItem(Item):
-    """An item with its version, its provenance and its marks."""
-
-    __slots__ = ("marks", "provenance", "rivals", "ttl_ms", "valid_from", "valid_to", "version")
-
-    def __init__(self, *, record: Record, namespace: Namespace, key: str) -> None:
-        super().__init__(
-            value=record.value,
-            key=key,
-            namespace=namespace,
-            created_at=from_us(record.created_us),
-            updated_at=from_us(record.updated_us),
-        )
-        _dress(self, record)
-
-    __hash__ = Item.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other)
-
-    version: int
-    provenance: Provenance
-    marks: Marks
-    rivals: tuple[Rival, ...]
-    valid_from: datetime
-    valid_to: datetime | None
-    ttl_ms: int
-
-    @property
-    def contested(self) -> bool:
-        """Whether another claim contradicts this one and nobody settled it."""
-        return bool(self.rivals)
-
-
-class MemorySearchItem(SearchItem):
-    """A search result with its version, its provenance and its marks."""
-
-    __slots__ = ("marks", "provenance", "rivals", "ttl_ms", "valid_from", "valid_to", "version")
-
-    def __init__(
-        self, *, record: Record, namespace: Namespace, key: str, score: float | None = None
-    ) -> None:
-        super().__init__(
-            namespace=namespace,
-            key=key,
-            value=record.value,
-            created_at=from_us(record.created_us),
-            updated_at=from_us(record.updated_us),
-            score=score,
-        )
-        _dress(self, record)
-
-    __hash__ = Item.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other)
-
-    version: int
-    provenance: Provenance
-    marks: Marks
-    rivals: tuple[Rival, ...]
-    valid_from: datetime
-    valid_to: datetime | None
-    ttl_ms: int
-
-
-def _dress(item: MemoryItem | MemorySearchItem, record: Record) -> None:
-    item.version = record.version
-    item.provenance = record.provenance
-    item.marks = record.marks
-    item.rivals = record.rivals
-    item.ttl_ms = record.ttl_ms
-    item.valid_from = from_us(record.valid_from_us)
-    item.valid_to = None if record.to_us is None else from_us(record.to_us)
 
 
 def from_us(moment: int) -> datetime:

@@ -8,9 +8,9 @@ from plumbgraph.memory import dense as dense_
 from plumbgraph.memory import filters, plans
 from plumbgraph.memory.dense import Dense
 from plumbgraph.memory.indexes import Indexes
+from plumbgraph.memory.items import MemorySearchItem
 from plumbgraph.memory.keys import Namespace
 from plumbgraph.memory.recall import synced
-from plumbgraph.memory.records import MemorySearchItem
 from plumbgraph.memory.terms import Terms
 from plumbgraph.memory.words import terms as words_of
 from plumbgraph.redis.clients import RedisPlan

@@ -12,7 +12,8 @@ from typing import Any, Literal, TypeAlias
 from plumbgraph.memory.attributes import Attributes, near_duplicates
 from plumbgraph.memory.dates import absolute
 from plumbgraph.memory.facts import Fact
-from plumbgraph.memory.records import Marks, MemoryItem, Record, from_us
+from plumbgraph.memory.items import MemoryItem
+from plumbgraph.memory.records import Marks, Record, from_us
 from plumbgraph.memory.words import plain, terms
 
 Deed: TypeAlias = Literal["merged", "archived", "dated", "filed", "rewritten"]

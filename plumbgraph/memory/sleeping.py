@@ -11,8 +11,9 @@ from plumbgraph.errors import MemoryExpired
 from plumbgraph.memory.encoding import encoded
 from plumbgraph.memory.facts import Remember, Rules, slot
 from plumbgraph.memory.facts import remember as remembered
+from plumbgraph.memory.items import MemoryItem
 from plumbgraph.memory.keys import Namespace, joined
-from plumbgraph.memory.records import MemoryItem, Provenance, Record
+from plumbgraph.memory.records import Provenance, Record
 from plumbgraph.memory.saved import Saved, restoring, states
 from plumbgraph.memory.sleep import (
     Action,
@@ -120,7 +121,7 @@ def _applied(
     replies = yield from terms.asked(
         [_call(terms, namespace, action, held[action.key]) for action in plain]
     )
-    skipped = [a.key for a, reply in zip(plain, replies, strict=True) if reply[0] == b"conflict"]
+    skipped = [a.key for a, reply in zip(plain, replies, strict=True) if reply[0] == "conflict"]
     for action in actions:
         if action.file is not None:
             done = yield from _filed(terms, rules, namespace, action)
@@ -179,7 +180,7 @@ def _filed(terms: Terms, rules: Rules, namespace: Namespace, action: Action) -> 
     op = Remember(namespace=namespace, fact=action.file, provenance=Provenance(node=_SLEEP))
     yield from remembered(terms, rules, op)
     (reply,) = yield from terms.asked((drop,))
-    return bool(reply[0] != b"conflict")
+    return bool(reply[0] != "conflict")
 
 
 def undo(terms: Terms, namespace: Namespace, report_id: str) -> RedisPlan[tuple[int, list[str]]]:
@@ -210,7 +211,7 @@ def undo(terms: Terms, namespace: Namespace, report_id: str) -> RedisPlan[tuple[
     replies: list[Any] = []
     if calls:
         replies = yield from terms.asked(calls)
-    conflicts = sum(reply[0] == b"conflict" for reply in replies)
+    conflicts = sum(reply[0] == "conflict" for reply in replies)
     known = f"{terms.shard(namespace).journal}:all"
     yield from terms.asked((Command("DEL", key), Command("SREM", known, report_id)))
     return len(calls) - conflicts, kept

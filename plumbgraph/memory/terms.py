@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import ormsgpack
 from redis import exceptions
 
 from plumbgraph.errors import (
@@ -23,6 +24,7 @@ from plumbgraph.redis.clients import Command, RedisPlan
 from plumbgraph.redis.library import Call, Library
 
 _SWEPT_AT_ONCE = 256
+_GUESSES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Terms:
         age_ms: Longest time an earlier version, or the trace of a deleted item, is kept.
         feed: About how many entries the change feed holds; 0 for none.
         roots: Root labels that this process knows to be registered.
+        guesses: The namespaces that this process last saw under a prefix.
+        sliding: The store gives its items a time to live, so that most reads must renew one.
         replicas: How many replicas must confirm a write within `wait_ms`; 0 for none.
     """
 
@@ -44,6 +48,8 @@ class Terms:
     feed: int
     max_value_bytes: int
     roots: set[tuple[str, str]] = field(default_factory=set)
+    guesses: dict[Namespace, tuple[Namespace, ...]] = field(default_factory=dict)
+    sliding: bool = False
     replicas: int = 0
     wait_ms: int = 1_000
 
@@ -54,7 +60,7 @@ class Terms:
     def asked(self, calls: Sequence[Call | Command]) -> RedisPlan[list[Any]]:
         """The replies of one round trip, each checked."""
         replies = yield from self.library.calls(calls)
-        return [checked(reply) for reply in replies]
+        return [told(call, reply) for call, reply in zip(calls, replies, strict=True)]
 
     def write(
         self,
@@ -102,9 +108,9 @@ class Terms:
         outcome, version, at_us, due = reply
         if due:
             yield from self.sweep(self.shard(namespace))
-        if outcome == b"conflict":
+        if outcome == "conflict":
             raise conflict(namespace, key, expected=call.args[5], found=version)
-        if confirmed and confirmed[0] < self.replicas and outcome != b"absent":
+        if confirmed and confirmed[0] < self.replicas and outcome != "absent":
             raise NotReplicated(
                 f"Version {version} of {key!r} in {namespace!r} was written, but "
                 f"{confirmed[0]} of {self.replicas} replicas confirmed it.",
@@ -112,7 +118,7 @@ class Terms:
                 key=key,
                 version=version,
             )
-        return outcome.decode(), version, at_us
+        return outcome, version, at_us
 
     def _confirmed(self, call: Call) -> tuple[Call | Command, ...]:
         if not self.replicas:
@@ -135,13 +141,19 @@ class Terms:
         (roots,) = yield from self.asked((Command("SMEMBERS", key),))
         return [self.layout.shard_of_root(root.decode()) for root in sorted(roots)]
 
+    def guess(self, prefix: Namespace, spaces: tuple[Namespace, ...]) -> None:
+        """Keep what was seen under a prefix, to ask for it at once next time."""
+        if len(self.guesses) >= _GUESSES:
+            self.guesses.clear()
+        self.guesses[prefix] = spaces
+
     def sweep(self, shard: Shard) -> RedisPlan[int]:
         """Drop what expired items left in the indexes; at most 256 at once, the count dropped."""
         call = Call("due", (shard.due,), (_SWEPT_AT_ONCE,), reads=True)
         (paths,) = yield from self.asked((call,))
         if not paths:
             return 0
-        dropped = yield from self.asked([_sweeping(shard, path.decode()) for path in paths])
+        dropped = yield from self.asked([_sweeping(shard, path) for path in paths])
         return sum(dropped)
 
     def sweep_all(self, shard: Shard) -> RedisPlan[int]:
@@ -171,8 +183,8 @@ def conflict(namespace: Namespace, key: str, *, expected: int, found: int) -> Ve
     )
 
 
-def checked(reply: Any) -> Any:
-    """The reply, or the typed error a refusal stands for.
+def told(call: Call | Command, reply: Any) -> Any:
+    """The reply, those of the library unpacked; or the typed error a refusal stands for.
 
     Raises:
         AccessDenied: The user may not run the command.
@@ -180,7 +192,8 @@ def checked(reply: Any) -> Any:
         StoreUnavailable: The server is busy, stopped the script, or failed otherwise.
     """
     if not isinstance(reply, Exception):
-        return reply
+        packed = isinstance(call, Call) and isinstance(reply, bytes)
+        return _unpacked(call, reply) if packed else reply
     if isinstance(reply, exceptions.NoPermissionError):
         raise AccessDenied(
             f"Redis refused a memory command: {reply}.",
@@ -192,6 +205,16 @@ def checked(reply: Any) -> Any:
             hint="Use another tenant or prefix, or remove the foreign key.",
         ) from reply
     raise StoreUnavailable(f"Redis did not do a memory command: {reply}.") from reply
+
+
+def _unpacked(call: Call | Command, reply: bytes) -> Any:
+    try:
+        return ormsgpack.unpackb(reply)
+    except ValueError as error:
+        raise DataCorrupt(
+            f"A memory key holds something else: {call!r:.200} was answered {reply!r:.80}.",
+            hint="Use another tenant or prefix, or remove the foreign key.",
+        ) from error
 
 
 def milliseconds(ttl: Any) -> int:

@@ -31,15 +31,17 @@ def packed(batch: Iterable[Words]) -> bytes:
     for words in batch:
         parts.append(b"*%d\r\n" % len(words))
         for word in words:
-            raw = word if type(word) is bytes else _raw(word)
+            raw = word.encode() if type(word) is str else _raw(word)
             parts.append(b"$%d\r\n%b\r\n" % (len(raw), raw))
     return b"".join(parts)
 
 
 def _raw(word: Any) -> bytes:
+    if isinstance(word, bytes):
+        return word
     if isinstance(word, str):
-        return word.encode()
-    if isinstance(word, bytes | bytearray | memoryview):
+        return str(word).encode()
+    if isinstance(word, bytearray | memoryview):
         return bytes(word)
     if isinstance(word, bool) or not isinstance(word, int | float):
         raise exceptions.DataError(f"{word!r} is no word of a command: give text or a number.")

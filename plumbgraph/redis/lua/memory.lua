@@ -19,6 +19,22 @@ local function call(...) return redis.call(...) end
 local function pack(row) return cmsgpack.pack(row) end
 local function unpack_one(raw) return cmsgpack.unpack(raw) end
 
+-- Replies are one msgpack text each: a client reads an array word by word, a text at once.
+local function array_of(count)
+  if count < 16 then return string.char(144 + count) end
+  if count < 65536 then return "\220" .. string.char(math.floor(count / 256), count % 256) end
+  return "\221" .. string.char(
+    math.floor(count / 16777216), math.floor(count / 65536) % 256,
+    math.floor(count / 256) % 256, count % 256)
+end
+
+-- records are msgpack already, so that an array of them is their texts in a row
+local function records_of(raws, count)
+  local parts = {array_of(count)}
+  for i = 1, count do parts[i + 1] = raws[i] or "\192" end
+  return table.concat(parts)
+end
+
 local function time_us()
   local t = call("TIME")
   return t[1] * 1000000 + t[2]
@@ -123,10 +139,10 @@ end
 -- what both kinds of write ask first; returns an answer when the write must not happen
 local function refusal(keys, a, r, now)
   local done = done_before(keys, a, r)
-  if done then return {"same", done[N], done[UPDATED], anything_due(keys, now)} end
+  if done then return pack({"same", done[N], done[UPDATED], anything_due(keys, now)}) end
   local found = r and r[N] or 0
   if a.expected and a.expected ~= found then
-    return {"conflict", found, 0, anything_due(keys, now)}
+    return pack({"conflict", found, 0, anything_due(keys, now)})
   end
   return nil
 end
@@ -143,7 +159,7 @@ define("put", function(keys, args)
   }
   store(keys, a, r, fresh, now)
   announce(keys, a, "p", n)
-  return {"ok", n, at, anything_due(keys, now)}
+  return pack({"ok", n, at, anything_due(keys, now)})
 end)
 
 local function drop_marks(keys, key)
@@ -173,13 +189,14 @@ define("delete", function(keys, args)
   local r, raw = record_of(keys[ITEM])
   local refused = refusal(keys, a, r, now)
   if refused then return refused end
-  if not r then return {"absent", 0, 0, anything_due(keys, now)} end
+  if not r then return pack({"absent", 0, 0, anything_due(keys, now)}) end
   local at, n = tick(keys, now), r[LAST] + 1
   forget(keys, a, r, raw, at, now, n)
   announce(keys, a, "d", n)
-  return {"ok", n, at, anything_due(keys, now)}
+  return pack({"ok", n, at, anything_due(keys, now)})
 end)
 
+-- Current records, their time to live begun anew.
 -- keys: items …, due; args: where the path begins in an item's key
 define("get", function(keys, args)
   local found, start = {}, tonumber(args[1])
@@ -193,8 +210,32 @@ define("get", function(keys, args)
     end
     found[i] = raw
   end
-  return found
+  return records_of(found, #keys - 1)
 end)
+
+-- current records, left as they are; keys: items …
+define("peek", function(keys, args)
+  return records_of(call("MGET", unpack(keys)), #keys)
+end, {"no-writes"})
+
+-- current records and how often each was recalled; keys: items …, uses; args: the items' own keys
+define("fetch", function(keys, args)
+  local uses = table.remove(keys)
+  return array_of(2) .. records_of(call("MGET", unpack(keys)), #keys)
+    .. pack(call("HMGET", uses, unpack(args)))
+end, {"no-writes"})
+
+-- Where to look for items: whether something expired, the namespaces of a range, and the newest
+-- keys of some namespaces with the moments of their last changes.
+-- keys: due, namespaces, live orders …; args: range begins, range ends, most keys
+define("look", function(keys, args)
+  local newest = {}
+  for i = 3, #keys do
+    newest[i - 2] = call("ZREVRANGE", keys[i], 0, args[3], "WITHSCORES")
+  end
+  local names = call("ZRANGEBYLEX", keys[2], args[1], args[2])
+  return pack({anything_due({[DUE] = keys[1]}, time_us()), names, newest})
+end, {"no-writes"})
 
 -- What a claim does to the one that is held; plumbgraph/memory/conflict.py says the same in Python.
 -- Arguments after the common ones: policy, norm, confidence, rank, source, settle.
@@ -305,7 +346,7 @@ define("remember", function(keys, args)
     n = supersede(keys, a, r, raw, claim, at, now, settle and "s" or "p")
   end
   announce(keys, a, "p", n)
-  return {outcome, n, at, anything_due(keys, now)}
+  return pack({outcome, n, at, anything_due(keys, now)})
 end)
 
 -- what changed after a moment, in order; keys: live order, deleted order
@@ -313,11 +354,13 @@ define("changes", function(keys, args)
   local after, most = "(" .. args[1], tonumber(args[2])
   local live = call("ZRANGEBYSCORE", keys[1], after, "+inf", "WITHSCORES", "LIMIT", 0, most)
   local gone = call("ZRANGEBYSCORE", keys[2], after, "+inf", "WITHSCORES", "LIMIT", 0, most)
-  return {time_us(), call("ZCARD", keys[1]), math.max(top(keys[1]), top(keys[2])), live, gone}
+  local last = math.max(top(keys[1]), top(keys[2]))
+  return pack({time_us(), call("ZCARD", keys[1]), last, live, gone})
 end, {"no-writes"})
 
 define("due", function(keys, args)
-  return call("ZRANGEBYSCORE", keys[1], "-inf", time_us() / 1000, "LIMIT", 0, tonumber(args[1]))
+  local now = time_us() / 1000
+  return pack(call("ZRANGEBYSCORE", keys[1], "-inf", now, "LIMIT", 0, tonumber(args[1])))
 end, {"no-writes"})
 
 -- drop what expiry left behind, unless the item was written again meanwhile
@@ -357,7 +400,7 @@ define("restore", function(keys, args)
   local now = time_us()
   local r = record_of(keys[ITEM])
   local found = r and r[N] or 0
-  if args[3] ~= "" and tonumber(args[3]) ~= found then return {"conflict", found} end
+  if args[3] ~= "" and tonumber(args[3]) ~= found then return pack({"conflict", found}) end
   local at = tick(keys, now)
   call("DEL", keys[ITEM], keys[PAST])
   for i = 7, #args do call("RPUSH", keys[PAST], args[i]) end
@@ -378,7 +421,7 @@ define("restore", function(keys, args)
     if call("EXISTS", keys[LIVE]) == 0 then call("ZREM", keys[NAMES], a.ns) end
   end
   announce(keys, a, saved and "p" or "d", saved and saved[N] or 0)
-  return {"ok", saved and saved[N] or 0}
+  return pack({"ok", saved and saved[N] or 0})
 end)
 
 -- Write the feed anew without some entries, so that none of their bytes stays behind.
