@@ -23,7 +23,7 @@ KEY = "workspace"
 
 
 class WorkspaceState(TypedDict, total=False):
-    """The channel of the workspace, version 1: a reference to a manifest, about 200 bytes."""
+    """The channel of the workspace, version 1: a reference to a manifest, about 100 bytes."""
 
     workspace: Annotated[dict[str, Any], join_references]
 

@@ -103,9 +103,11 @@ class Checkout:
         manifest = _manifest(seen)
         held = manifest.digest
         if parents is not None and held != unless:
-            step = encode_step(Step(manifest.digest, parents))
-            held = digest_of(step)
-            buffer.add(held, step)
+            step = Step(manifest.digest, parents)
+            encoded = encode_step(step)
+            held = digest_of(encoded)
+            buffer.add(held, encoded)
+            self.trees.remember(held, step)
         if not self._holds(owner, held):
             yield from self._store(buffer, owner, held)
             self._hold(owner, held)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from plumbgraph.errors import BlobMissing
-from plumbgraph.workspace.ops import BlobPlan, Get, Missing, Refs
-from plumbgraph.workspace.reader import Trees, find, step_or_root
-from plumbgraph.workspace.tree import decode_step
+from plumbgraph.workspace.ops import BlobPlan, Missing, Refs
+from plumbgraph.workspace.reader import Trees, find
 from plumbgraph.workspace.values import Entry, File, Link, Step
 
 _LOOK_BACK = 64
@@ -37,7 +36,7 @@ def unrecorded(
         for ref in (yield Refs(owner, _LOOK_BACK)):
             if not open_paths:
                 break
-            root = yield from _root(ref.digest)
+            root = yield from _root(trees, ref.digest)
             if root is not None:
                 yield from _strike(trees, open_paths, root)
     return unknown | set(open_paths)
@@ -59,34 +58,22 @@ def _same(known: Entry | None, entry: Entry) -> bool:
     return isinstance(known, Link) and known == entry
 
 
-def _root(digest: str) -> BlobPlan[str | None]:
+def _root(trees: Trees, digest: str) -> BlobPlan[str | None]:
     try:
-        return (yield from step_or_root(digest)).root
+        return (yield from trees.step(digest)).root
     except BlobMissing:
         return None
 
 
-def ancestors(heads: Iterable[str], steps: dict[str, Step]) -> BlobPlan[dict[str, Step]]:
-    """The steps of `heads` and all they came from, as far as they are stored.
-
-    Args:
-        heads: Digests of steps.
-        steps: What is known already; filled further.
-    """
+def ancestors(trees: Trees, heads: Iterable[str]) -> BlobPlan[dict[str, Step]]:
+    """The steps of `heads` and all they came from, as far as they are stored."""
     queue = list(dict.fromkeys(heads))
     reached: dict[str, Step] = {}
     while queue and len(reached) < _FAR:
-        absent: set[str] = set()
-        unknown = [digest for digest in queue if digest not in steps]
-        if unknown:
-            absent = yield Missing(tuple(unknown))
-            got: dict[str, bytes] = yield Get(tuple(d for d in unknown if d not in absent))
-            steps.update((digest, decode_step(data)) for digest, data in got.items())
-        following: list[str] = []
-        for digest in queue:
-            if digest not in absent and digest not in reached:
-                reached[digest] = steps[digest]
-                following += steps[digest].parents
+        absent: set[str] = yield Missing(tuple(queue))
+        found = yield from trees.steps(digest for digest in queue if digest not in absent)
+        reached.update(found)
+        following = [parent for step in found.values() for parent in step.parents]
         queue = [digest for digest in dict.fromkeys(following) if digest not in reached]
     return reached
 

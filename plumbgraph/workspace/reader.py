@@ -17,11 +17,12 @@ _DEEP = 64
 
 
 class Trees:
-    """Trees by digest, fetched in batches, the last few thousand remembered."""
+    """Trees and steps by digest, fetched in batches, the last few thousand remembered."""
 
     def __init__(self, most: int = 4096) -> None:
         self._most = most
         self._known: OrderedDict[str, Tree] = OrderedDict()
+        self._steps: OrderedDict[str, Step] = OrderedDict()
 
     def one(self, digest: str, path: str = "") -> BlobPlan[Tree]:
         """One tree."""
@@ -41,6 +42,30 @@ class Trees:
             self._known.popitem(last=False)
         return found
 
+    def remember(self, digest: str, step: Step) -> None:
+        """Take a step that is stored, so that it need not be fetched."""
+        self._steps[digest] = step
+        while len(self._steps) > self._most:
+            self._steps.popitem(last=False)
+
+    def step(self, digest: str) -> BlobPlan[Step]:
+        """What a digest names: a step, or a manifest (then a step without parents)."""
+        return (yield from self.steps((digest,)))[digest]
+
+    def steps(self, digests: Iterable[str]) -> BlobPlan[dict[str, Step]]:
+        """Several of them."""
+        wanted = tuple(dict.fromkeys(digests))
+        # As above: several branches read at once.
+        known = {digest: self._steps.get(digest) for digest in wanted}
+        found = {digest: step for digest, step in known.items() if step is not None}
+        absent = tuple(digest for digest in wanted if digest not in found)
+        if absent:
+            got: dict[str, bytes] = yield Get(absent)
+            for digest, data in got.items():
+                found[digest] = decode_step(data) if data[:1] == b"{" else Step(digest)
+                self.remember(digest, found[digest])
+        return found
+
     def below(self, level: dict[str, Dir]) -> BlobPlan[dict[str, Tree]]:
         """The trees of several folders by their paths, their counts checked."""
         trees = yield from self.many({entry.digest: path for path, entry in level.items()})
@@ -56,12 +81,6 @@ class Trees:
 def root_of(digest: str) -> Dir:
     """The root folder of a manifest, as an entry."""
     return Dir(0o755, digest, 0, 0)
-
-
-def step_or_root(digest: str) -> BlobPlan[Step]:
-    """What a digest names: a step, or a manifest (then a step without parents)."""
-    got: dict[str, bytes] = yield Get((digest,))
-    return decode_step(got[digest]) if got[digest][:1] == b"{" else Step(digest)
 
 
 def find(trees: Trees, root: str, path: str) -> BlobPlan[Entry | None]:

@@ -1,6 +1,6 @@
-"""What state says about the workspace: about 200 bytes, and how parallel branches join there.
+"""What state says about the workspace: about 100 bytes, and how parallel branches join there.
 
-A reference names a manifest (`root`) and how it came about (`step`). While branches wait to be
+A reference names a step, which names a manifest and what it came from. While branches wait to be
 merged, the value is `{"heads": [reference, …]}`; the next node that enters merges them. The
 reducer does no I/O: an update says in `from` which heads it has seen, and replaces those.
 """
@@ -34,7 +34,6 @@ def reference(
         notes: What the model should know.
     """
     value: Reference = {
-        "root": manifest.digest,
         "step": step,
         "files": manifest.files,
         "bytes": manifest.size,
@@ -63,7 +62,7 @@ def heads(value: Mapping[str, Any] | None) -> list[Reference]:
 
 
 def _sound(value: object) -> bool:
-    return isinstance(value, dict) and is_digest(value.get("root")) and is_digest(value.get("step"))
+    return isinstance(value, dict) and is_digest(value.get("step"))
 
 
 def join_references(left: Reference | None, right: Reference | None) -> Reference:

@@ -17,7 +17,7 @@ from plumbgraph.workspace.events import WorkspaceMerged
 from plumbgraph.workspace.history import ancestors, common, tips
 from plumbgraph.workspace.merge import Merge, OnConflict
 from plumbgraph.workspace.ops import BlobPlan, Put, Refs
-from plumbgraph.workspace.reader import Trees, step_or_root
+from plumbgraph.workspace.reader import Trees
 from plumbgraph.workspace.reference import Reference, heads, reference
 from plumbgraph.workspace.tree import encode_step
 from plumbgraph.workspace.values import Manifest, Step
@@ -93,9 +93,9 @@ def enter(
     try:
         checkout = session.workspace.checkout
         if known:
-            head = yield from _joined(checkout, owner, known, mode)
-            session.step, session.root = head["step"], head["root"]
             session.seen = tuple(each["step"] for each in known)
+            session.step = yield from _joined(checkout, owner, session.seen, mode)
+            session.root = (yield from checkout.trees.step(session.step)).root
             done = yield from checkout.restore(session.root, owner, session.step)
             session.notes += _restore_notes(done)
     except BaseException:
@@ -145,7 +145,7 @@ def _begin(session: Session, first: str | None, begun: list[Any]) -> BlobPlan[No
         return
     if begun:
         step = begun[0].digest
-        root = (yield from step_or_root(step)).root
+        root = (yield from checkout.trees.step(step)).root
         done = yield from checkout.restore(root, session.owner, step)
         session.notes += _restore_notes(done)
     else:
@@ -164,27 +164,28 @@ def _branch(workspace: Workspace, owner: str) -> Session:
 
 
 def _joined(
-    checkout: Checkout, owner: str, known: list[Reference], mode: OnConflict
-) -> BlobPlan[Reference]:
-    """One head of several: ancestors fall away, the rest is merged in the state's order."""
+    checkout: Checkout, owner: str, known: tuple[str, ...], mode: OnConflict
+) -> BlobPlan[str]:
+    """One step of several: ancestors fall away, the rest is merged in the state's order."""
     if len(known) == 1:
         return known[0]
-    steps = yield from ancestors([head["step"] for head in known], {})
-    left = tips([head["step"] for head in known], steps)
+    steps = yield from ancestors(checkout.trees, known)
+    left = tips(known, steps)
     if len(left) == 1:
-        return next(head for head in known if head["step"] == left[0])
-    step, root, conflicts = yield from merge_steps(checkout.trees, left, steps, mode)
-    if root not in {head["root"] for head in known}:
-        emit(WorkspaceMerged(root=root, heads=len(left), conflicts=tuple(conflicts)))
+        return left[0]
+    step, conflicts = yield from merge_steps(checkout.trees, left, steps, mode)
+    if step.root not in {steps[head].root for head in left}:
+        emit(WorkspaceMerged(root=step.root, heads=len(left), conflicts=tuple(conflicts)))
     encoded = encode_step(step)
     digest = digest_of(encoded)
     yield Put({digest: encoded}, (Ref(owner, digest),))
-    return {"root": root, "step": digest}
+    checkout.trees.remember(digest, step)
+    return digest
 
 
 def merge_steps(
     trees: Trees, heads: list[str], steps: dict[str, Step], mode: OnConflict
-) -> BlobPlan[tuple[Step, str, list[str]]]:
+) -> BlobPlan[tuple[Step, list[str]]]:
     """Merge manifests of several steps over their nearest common one, in the given order."""
     base = common(heads, steps)
     base_root = steps[base].root if base else None
@@ -194,7 +195,7 @@ def merge_steps(
         merge = Merge(trees, mode, label=f"branch-{number}")
         root = yield from merge.roots(base_root, root, steps[head].root)
         conflicts += merge.conflicts
-    return Step(root, tuple(heads)), root, conflicts
+    return Step(root, tuple(heads)), conflicts
 
 
 def _restore_notes(done: Restored) -> list[str]:

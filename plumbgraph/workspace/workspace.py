@@ -18,16 +18,16 @@ from plumbgraph.content.collect import Collected
 from plumbgraph.content.store import BlobStore
 from plumbgraph.errors import SettingsError, WorkspaceUnsafe
 from plumbgraph.tracing.emit import emit
-from plumbgraph.workspace import reader, reference
+from plumbgraph.workspace import reference
 from plumbgraph.workspace.checkout import Checkout, Restored, Rules
 from plumbgraph.workspace.events import WorkspaceCollected
 from plumbgraph.workspace.exclude import Excludes
 from plumbgraph.workspace.lock import Lock
 from plumbgraph.workspace.ops import BlobPlan, arun, run
-from plumbgraph.workspace.reader import Trees
 from plumbgraph.workspace.reference import Reference
 from plumbgraph.workspace.retention import Shape, Threads, threads_in, unneeded
-from plumbgraph.workspace.values import Change, Entry, File, Manifest, Quota
+from plumbgraph.workspace.values import Manifest, Quota
+from plumbgraph.workspace.views import Named, Views
 
 Result = TypeVar("Result")
 _THREAD = "{thread_id}"
@@ -35,7 +35,7 @@ _EVERY = 1_000_000
 _current: ContextVar[Workspace | None] = ContextVar("plumbgraph_workspace", default=None)
 
 
-class Workspace:
+class Workspace(Views):
     """A working folder whose whole state is named by a digest.
 
     Snapshots read only what changed since the last one; restores write only what differs. A file
@@ -76,12 +76,11 @@ class Workspace:
         self.folder = _absolute(folder)
         if not self.folder.name:
             raise SettingsError("The root of the file system cannot be a workspace.")
-        self.blobs = blobs
+        super().__init__(blobs)
         self._wait_s = wait_s
         excludes = Excludes(exclude, defaults=default_excludes)
         self._rules = Rules(excludes, quota or Quota(), clock, flush=flush, portable=portable)
         self._side = Path(side) if side else self.folder.parent / f".{self.folder.name}.plumbgraph"
-        self._trees = Trees()
         self._bound = False
         self._family: dict[str, Workspace] = {}
         self._settle()
@@ -193,7 +192,7 @@ class Workspace:
         """See `status`."""
         return await self._arun(self.checkout.status())
 
-    def restore(self, digest: str | Manifest | Reference) -> Restored:
+    def restore(self, digest: Named) -> Restored:
         """Bring the folder to a manifest, touching only what differs.
 
         Raises:
@@ -204,65 +203,15 @@ class Workspace:
         """
         return self._run(self._restore(digest))
 
-    async def arestore(self, digest: str | Manifest | Reference) -> Restored:
+    async def arestore(self, digest: Named) -> Restored:
         """See `restore`."""
         return await self._arun(self._restore(digest))
 
-    def _restore(self, digest: str | Manifest | Reference) -> BlobPlan[Restored]:
-        root = yield from _root(digest)
+    def _restore(self, digest: Named) -> BlobPlan[Restored]:
+        root = yield from self._root(digest)
         return (yield from self.checkout.restore(root, self.own_name))
 
-    def diff(
-        self, before: str | Manifest | Reference, after: str | Manifest | Reference
-    ) -> list[Change]:
-        """What differs between two manifests, by path."""
-        return run(self._diff(before, after), self.blobs)
-
-    async def adiff(
-        self, before: str | Manifest | Reference, after: str | Manifest | Reference
-    ) -> list[Change]:
-        """See `diff`."""
-        return await arun(self._diff(before, after), self.blobs)
-
-    def _diff(
-        self, before: str | Manifest | Reference, after: str | Manifest | Reference
-    ) -> BlobPlan[list[Change]]:
-        roots = (yield from _root(before)), (yield from _root(after))
-        return (yield from reader.diff(self._trees, *roots))
-
-    def entries(self, digest: str | Manifest | Reference) -> dict[str, Entry]:
-        """Everything in a manifest, by path."""
-        return run(self._entries(digest), self.blobs)
-
-    async def aentries(self, digest: str | Manifest | Reference) -> dict[str, Entry]:
-        """See `entries`."""
-        return await arun(self._entries(digest), self.blobs)
-
-    def _entries(self, digest: str | Manifest | Reference) -> BlobPlan[dict[str, Entry]]:
-        return (yield from reader.walk(self._trees, (yield from _root(digest))))
-
-    def read(self, digest: str | Manifest | Reference, path: str) -> bytes:
-        """A file's content as it was in a manifest.
-
-        Raises:
-            FileNotFoundError: There is no file at `path`.
-        """
-        return run(self._read(digest, path), self.blobs)
-
-    async def aread(self, digest: str | Manifest | Reference, path: str) -> bytes:
-        """See `read`."""
-        return await arun(self._read(digest, path), self.blobs)
-
-    def _read(self, digest: str | Manifest | Reference, path: str) -> BlobPlan[bytes]:
-        root = yield from _root(digest)
-        entry = yield from reader.find(self._trees, root, path)
-        if not isinstance(entry, File):
-            raise FileNotFoundError(f"No file {path!r} in manifest {root[:16]!r}….")
-        return b"".join((yield from reader.content(entry, path)))
-
-    def export(
-        self, digest: str | Manifest | Reference, folder: str | Path, *, read_only: bool = False
-    ) -> Manifest:
+    def export(self, digest: Named, folder: str | Path, *, read_only: bool = False) -> Manifest:
         """A copy of a manifest in another folder, for example to look at it beside the agent.
 
         Args:
@@ -276,20 +225,18 @@ class Workspace:
         return self._copy_at(folder, run(self._exported(digest, folder), self.blobs), read_only)
 
     async def aexport(
-        self, digest: str | Manifest | Reference, folder: str | Path, *, read_only: bool = False
+        self, digest: Named, folder: str | Path, *, read_only: bool = False
     ) -> Manifest:
         """See `export`."""
         manifest = await arun(self._exported(digest, folder), self.blobs)
         return await asyncio.to_thread(self._copy_at, folder, manifest, read_only)
 
-    def _exported(
-        self, digest: str | Manifest | Reference, folder: str | Path
-    ) -> BlobPlan[Manifest]:
+    def _exported(self, digest: Named, folder: str | Path) -> BlobPlan[Manifest]:
         target = Path(folder)
         if target.exists() and any(target.iterdir()):
             raise SettingsError(f"The folder {str(folder)!r} is not empty.")
         copy_of = self._relative(str(folder), _absolute(folder), None)
-        root = yield from _root(digest)
+        root = yield from self._root(digest)
         return (yield from copy_of.checkout.restore(root, self.own_name)).manifest
 
     def _copy_at(self, folder: str | Path, manifest: Manifest, read_only: bool) -> Manifest:  # noqa: FBT001 - private
@@ -370,18 +317,3 @@ def _absolute(folder: str | Path) -> Path:
     if os.path.isabs(folder):  # noqa: PTH117 - pathlib keeps `..`
         return Path(os.path.normpath(folder))
     return Path(os.path.abspath(folder))  # noqa: PTH100 - as above
-
-
-def _root(named: str | Manifest | Reference) -> BlobPlan[str]:
-    if isinstance(named, Manifest):
-        return named.digest
-    if isinstance(named, str):
-        return (yield from reader.step_or_root(named)).root
-    known = reference.heads(named)
-    if len(known) != 1:
-        raise WorkspaceUnsafe(
-            "The state holds branches that are not merged yet.",
-            hint="Name one of its heads, or let the next node merge them.",
-            path="",
-        )
-    return str(known[0]["root"])

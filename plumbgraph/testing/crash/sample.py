@@ -28,7 +28,7 @@ from plumbgraph.workspace import Workspace
 
 STEPS = 6
 BRANCHES = 12
-_PAUSE_S = 0.004
+_PAUSE_S = 0.01
 
 
 class Torn(RuntimeError):

@@ -98,7 +98,7 @@ def files_agree(whole: Any, values: Any) -> None:
     """What lies in the folder is what the state names."""
     desk = whole.workspace.folder
     assert {f.name: f.read_text() for f in desk.iterdir()} == {"a.txt": "three", "b.txt": "two"}
-    assert whole.workspace.status().digest == values["workspace"]["root"]
+    assert whole.workspace.status().digest == whole.workspace.digest(values["workspace"])
 
 
 def bill_agrees(whole: Any, values: Any) -> None:

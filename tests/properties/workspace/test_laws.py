@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,20 @@ class History(RuleBasedStateMachine):
     def new_process(self) -> None:
         self.workspace = Workspace(self.folder, blobs=self.blobs)
 
+    @rule()
+    def rest(self) -> None:
+        """Long enough for times to be trusted."""
+        time.sleep(0.03)
+
+    @rule(name=NAMES, other=NAMES)
+    def rename(self, name: str, other: str) -> None:
+        source, target = self.folder / name, self.folder / other
+        if source.exists() and source not in [target, *target.parents]:
+            self._clear(target)
+            target.unlink(missing_ok=True)
+            if source.exists():
+                source.rename(target)
+
     @rule(choice=st.integers(0, 100))
     def restore(self, choice: int) -> None:
         if self.known:
@@ -134,6 +149,11 @@ class History(RuleBasedStateMachine):
                     assert kept.read_bytes() == before[path][1]
 
     @invariant()
+    def what_is_remembered_is_what_is_there(self) -> None:
+        fresh = Workspace(self.folder, blobs=self.blobs, side=self.home / "fresh")
+        assert self.workspace.status() == fresh.status()
+
+    @invariant()
     def equal_folders_have_equal_digests(self) -> None:
         found = facts(self.folder)
         same = {digest for digest, facts_then in self.known if facts_then == found}
@@ -142,7 +162,7 @@ class History(RuleBasedStateMachine):
 
 
 TestHistory = History.TestCase
-TestHistory.settings = settings(max_examples=12, stateful_step_count=14, deadline=None)
+TestHistory.settings = settings(max_examples=15, stateful_step_count=18, deadline=None)
 
 CHANGES = st.dictionaries(NAMES, st.sampled_from([b"1", b"2", None]), max_size=4)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 
@@ -64,8 +65,9 @@ def test_files_follow_the_state(workspace: Workspace, folder: Path) -> None:
     assert (folder / "log").read_text() == "12"
     assert state["n"] == 2
     assert workspace.read(state["workspace"], "log") == b"12"
-    assert set(state["workspace"]) == {"root", "step", "files", "bytes"}
-    assert len(str(state["workspace"])) < 250
+    assert set(state["workspace"]) == {"step", "files", "bytes"}
+    assert len(JsonPlusSerializer().dumps_typed(state["workspace"])[1]) < 110
+    assert workspace.digest(state["workspace"]) == workspace.status().digest
 
 
 async def test_async_too(workspace: Workspace, folder: Path) -> None:
@@ -213,6 +215,18 @@ def test_a_person_can_put_the_folder_into_the_thread(workspace: Workspace, folde
     assert (folder / "log").read_text() == "edited 12"
 
 
+def test_branches_after_a_persons_edit_are_merged(workspace: Workspace, folder: Path) -> None:
+    """The hand-made reference names a manifest, not a step: it is the branches' common ground."""
+    graph = fan(workspace, [branch("a"), branch("b")])
+    (folder / "log").write_text("edited ")
+    config = graph.update_state(T1, {"n": 0}, as_node="one")
+    edit = Workspace.reference(workspace.snapshot())
+    graph.update_state(config, {"workspace": edit}, as_node="one")
+    graph.invoke(None, T1)
+    assert sorted(p.name for p in folder.iterdir()) == ["a.txt", "b.txt", "log"]
+    assert (folder / "log").read_text() == "edited 2"
+
+
 def fan(workspace: Workspace, branches: list[Any], mode: Any = "error", saver: Any = None) -> Any:
     graph: Any = StateGraph(State)
     graph.add_node("one", WorkspaceNode(one, workspace=workspace))
@@ -340,7 +354,7 @@ def test_sends_are_branches_too(workspace: Workspace, folder: Path) -> None:
 
 
 def ref(letter: str, *seen: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"root": letter * 64, "step": letter * 64, "files": 0, "bytes": 0}
+    found: dict[str, Any] = {"step": letter * 64, "files": 0, "bytes": 0}
     return {**found, "from": [s * 12 for s in seen]} if seen else found
 
 
@@ -360,4 +374,4 @@ def test_a_reference_that_is_none_is_refused(workspace: Workspace) -> None:
     from plumbgraph.errors import WorkspaceUnsafe
 
     with pytest.raises(WorkspaceUnsafe, match="no reference"):
-        chain(workspace, one).invoke({"n": 0, "workspace": {"root": "../../x"}}, T1)
+        chain(workspace, one).invoke({"n": 0, "workspace": {"step": "../../x"}}, T1)

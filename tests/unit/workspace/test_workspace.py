@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,8 +48,6 @@ def test_a_new_folder_gets_everything(
 async def test_the_async_twins_do_the_same(
     workspace: Workspace, folder: Path, tmp_path: Path, look: Look
 ) -> None:
-    import asyncio
-
     await asyncio.to_thread(fill, folder)
     manifest = await workspace.asnapshot()
     other = Workspace(tmp_path / "other", blobs=workspace.blobs)
@@ -158,6 +158,38 @@ def test_a_large_file_costs_only_its_changed_blocks(
     assert len(workspace.read(first, "data.db")) == first.size
 
 
+def test_a_large_file_is_opened_without_fetching_it(
+    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(3 * LARGE + 17)
+    (folder / "big").write_bytes(content)
+    manifest = workspace.snapshot()
+    fetched: list[int] = []
+    get_many = workspace.blobs.get_many
+
+    def counted(digests: Any) -> dict[str, bytes]:
+        found = get_many(digests)
+        fetched.append(sum(map(len, found.values())))
+        return found
+
+    monkeypatch.setattr(workspace.blobs, "get_many", counted)
+    with workspace.open(manifest, "big") as file:
+        file.seek(-20, os.SEEK_END)
+        assert file.read() == content[-20:]
+        file.seek(LARGE - 5)
+        assert file.read(10) == content[LARGE - 5 : LARGE + 5]
+        assert sum(fetched) < LARGE
+        file.seek(0)
+        assert file.read() == content
+
+
+async def test_a_file_is_opened_in_both_colours(workspace: Workspace, folder: Path) -> None:
+    await asyncio.to_thread((folder / "a").write_text, "alpha")
+    manifest = await workspace.asnapshot()
+    assert (await workspace.aopen(manifest, "a")).read() == b"alpha"
+    assert await workspace.adigest(manifest) == await workspace.adigest(manifest.digest)
+
+
 def stored(workspace: Workspace) -> int:
     assert isinstance(workspace.blobs, FolderBlobs)
     return sum(p.stat().st_size for p in workspace.blobs.root.rglob("*") if p.is_file())
@@ -211,7 +243,11 @@ def test_files_can_be_read_at_any_digest(workspace: Workspace, folder: Path) -> 
     second = workspace.snapshot()
     assert workspace.read(first, "a.txt") == b"alpha"
     assert workspace.read(second.digest, "a.txt") == b"other"
+    with workspace.open(first, "a.txt") as file:
+        assert file.read(2) + file.read() == b"alpha"
     for path in ("gone", "sub", "a.txt/below", "dangling"):
+        with pytest.raises(FileNotFoundError):
+            workspace.open(first, path)
         with pytest.raises(FileNotFoundError):
             workspace.read(first, path)
     for path in ("/etc/passwd", "../x", ""):
