@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from plumbgraph.errors import DataCorrupt
 from plumbgraph.state.cache import ByteCache
+from plumbgraph.state.direct import Mold, mold
 from plumbgraph.state.elements import Elements
 from plumbgraph.state.frames import Item
 from plumbgraph.state.logs import LogBook, Staged, size_of
@@ -38,6 +39,29 @@ def dump_item(serde: SerializerProtocol, value: Any) -> Item:
 def load_item(serde: SerializerProtocol, item: Item) -> Any:
     """The value of an item."""
     return serde.loads_typed(("msgpack", item) if isinstance(item, bytes) else item)
+
+
+Molds: TypeAlias = dict[Item, Mold | None]
+"""What to cast items from that were decoded before; None where each must be decoded anew."""
+
+
+def load_items(
+    serde: SerializerProtocol, items: Iterable[Item], molds: Molds | None = None
+) -> list[Any]:
+    """The values of items; with molds, of those that were met before in less time."""
+    if molds is None:
+        return [load_item(serde, item) for item in items]
+    values = []
+    for item in items:
+        known = molds.get(item)
+        if known is None:
+            value = load_item(serde, item)
+            if item not in molds:
+                molds[item] = mold(value)
+        else:
+            value = known.cast()
+        values.append(value)
+    return values
 
 
 @dataclass(slots=True)
@@ -140,7 +164,10 @@ def _undelta(ref: Ref | None) -> Ref | None:
 
 
 def decode(
-    serde: SerializerProtocol, ref: Ref, items: Mapping[Any, list[Item | None]]
+    serde: SerializerProtocol,
+    ref: Ref,
+    items: Mapping[Any, list[Item | None]],
+    molds: Molds | None = None,
 ) -> tuple[Any, Tracked | None]:
     """The value of a reference, and how to track it.
 
@@ -148,6 +175,7 @@ def decode(
         serde: Decodes each element.
         ref: What to decode.
         items: The serialized elements of each of its ranges.
+        molds: Of the elements that this reader has decoded before.
 
     Raises:
         DataCorrupt: An element is missing.
@@ -160,7 +188,7 @@ def decode(
         raws += [item for item in items[span] if item is not None]
     if len(raws) != length(ref.spans):
         raise DataCorrupt(f"Elements are missing in {list(ref.spans)!r}.")
-    values = [load_item(serde, raw) for raw in raws]
+    values = load_items(serde, raws, molds)
     if ref.kind is Kind.SINGLE:
         return values[0], None
     keys = None

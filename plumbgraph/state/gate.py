@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from plumbgraph.errors import (
@@ -54,16 +56,29 @@ def gate(core: Core, stream: StreamKey, claim: Claim | None) -> dict[str, Any]:
     }
 
 
-def content_of(staged: Staged, cipher: Cipher | None) -> dict[str, Any]:
-    """The parameters that bring a statement's new elements."""
+def content_of(
+    staged: Staged, cipher: Cipher | None, others: Sequence[bytes] = ()
+) -> dict[str, Any]:
+    """The parameters that bring a statement's new elements, and other bodies behind theirs.
+
+    All bodies travel as one binary parameter that the statement cuts: an array of them would be
+    spelled out as text, which takes more time than the rest of the statement.
+    """
+    bodies = [
+        wrap(pack_items(items), cipher, place("element", log, slot))
+        for log, slot, items in staged.rows
+    ]
+    count, sizes = len(bodies), [len(body) for body in (*bodies, *others)]
+    starts = list(accumulate(sizes, initial=1))
     return {
         "new_logs": array(sorted(set(staged.fresh))),
         "logs": array([log for log, _, _ in staged.rows]),
         "slots": array([slot for _, slot, _ in staged.rows]),
-        "bodies": [
-            wrap(pack_items(items), cipher, place("element", log, slot))
-            for log, slot, items in staged.rows
-        ],
+        "bodies": b"".join((*bodies, *others)),
+        "starts": array(starts[:count]),
+        "sizes": array(sizes[:count]),
+        "row_starts": array(starts[count:-1]),
+        "row_sizes": array(sizes[count:]),
     }
 
 

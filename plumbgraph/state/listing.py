@@ -11,11 +11,13 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.state.adoption import Adoption
+from plumbgraph.state.codec import Molds
 from plumbgraph.state.context import read_explicitly
 from plumbgraph.state.core import Core
 from plumbgraph.state.ids import pack_id, tag, unpack_id
 from plumbgraph.state.legacy import to_tuple as legacy_tuple
 from plumbgraph.state.reading import Stored, absorb, held_params, to_tuple
+from plumbgraph.state.serde import PlumbSerializer
 from plumbgraph.state.statements import LIST, array
 
 _PAGE = 24
@@ -45,6 +47,7 @@ class Listing:
     _after: Stored | None = None
     _ready: Iterator[Stored] = field(default_factory=lambda: iter(()))
     _over: bool = False
+    _molds: Molds = field(default_factory=dict)
 
     def next(self) -> SqlPlan[CheckpointTuple | None]:
         """The next checkpoint, or None at the end."""
@@ -57,7 +60,12 @@ class Listing:
                 break
             self._after = stored
             found = yield from to_tuple(
-                self.core, stored, self.serde, tenant=self.ask.tenant, track=self._replays
+                self.core,
+                stored,
+                self.serde,
+                tenant=self.ask.tenant,
+                track=self._replays,
+                molds=self._molds if isinstance(self.serde, PlumbSerializer) else None,
             )
             if self.matches(found.metadata):
                 self.given += 1

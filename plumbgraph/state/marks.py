@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from plumbgraph.state.direct import is_direct
+from plumbgraph.state.direct import is_direct, is_flat
 from plumbgraph.state.serde import plain
 
 Mark: TypeAlias = bool | int | dict[str, Any] | tuple[int]
@@ -25,7 +25,7 @@ def mark(value: Any, raw: Any) -> Mark:
     if kind in _IMMUTABLE:
         return True
     if is_direct(kind):
-        if not value.__pydantic_extra__ and _flat(value.__dict__):
+        if not value.__pydantic_extra__ and is_flat(value.__dict__):
             return dict(value.__dict__)
         packed = plain(value)
         if packed is not None:
@@ -44,14 +44,3 @@ def unchanged(value: Any, old: Mark, encode: Callable[[], Any]) -> bool:
         return hash(encode()) == old[0]
     packed = plain(value)
     return packed is not None and hash(packed) == old
-
-
-def _flat(fields: dict[str, Any]) -> bool:
-    for field in fields.values():
-        kind = type(field)
-        if kind is str or field is None:
-            continue
-        if (kind is list or kind is dict) and not field:
-            continue
-        return False
-    return True

@@ -18,7 +18,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from plumbgraph.errors import DataCorrupt
 from plumbgraph.postgres.statement import SqlPlan, Statement
-from plumbgraph.state.codec import decode, load_item
+from plumbgraph.state.codec import Molds, decode, load_item
 from plumbgraph.state.context import StreamKey, on_branch, read_explicitly, reading_of
 from plumbgraph.state.core import Core
 from plumbgraph.state.frames import Cipher, Item, loads, place, unpack_items, unwrap
@@ -196,7 +196,13 @@ def items_of(
 
 
 def to_tuple(
-    core: Core, stored: Stored, serde: SerializerProtocol, *, tenant: str, track: bool
+    core: Core,
+    stored: Stored,
+    serde: SerializerProtocol,
+    *,
+    tenant: str,
+    track: bool,
+    molds: Molds | None = None,
 ) -> SqlPlan[CheckpointTuple]:
     """The checkpoint with its values decoded; they belong to the caller alone."""
     refs = stored.refs()
@@ -207,10 +213,10 @@ def to_tuple(
     values: dict[str, Any] = {}
     tracked: dict[str, Tracked] = {}
     for channel, ref in refs.items():
-        values[channel], seen = decode(serde, ref, items)
+        values[channel], seen = decode(serde, ref, items, molds)
         if seen is not None:
             tracked[channel] = seen
-    pending = _pending(writes, serde, items)
+    pending = _pending(writes, serde, items, molds)
     key = ((tenant, stored.thread, stored.ns), unpack_id(stored.id))
     if track:
         versions = skeleton["channel_versions"]
@@ -243,12 +249,13 @@ def _pending(
     writes: Iterable[tuple[Write, list[tuple[str, Ref]]]],
     serde: SerializerProtocol,
     items: Mapping[Span, list[Item | None]],
+    molds: Molds | None = None,
 ) -> list[PendingWrite]:
     found = []
     for write, refs in writes:
         for at, (channel, ref) in enumerate(refs):
             key = writes_sort_key(write.path, write.task, write.slot + at)
-            found.append((key, write.task, channel, decode(serde, ref, items)[0]))
+            found.append((key, write.task, channel, decode(serde, ref, items, molds)[0]))
     found.sort(key=operator.itemgetter(0))
     return [(task, channel, value) for _, task, channel, value in found]
 

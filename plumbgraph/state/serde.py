@@ -39,6 +39,7 @@ _PLAIN = (
     | ormsgpack.OPT_REPLACE_SURROGATES
 )
 _fault = local()
+_SCALARS = frozenset({str, int, float, bool})
 _NAMED = frozenset(
     {
         EXT_CONSTRUCTOR_SINGLE_ARG,
@@ -115,7 +116,7 @@ class PlumbSerializer(JsonPlusSerializer):
                 f"A {type(obj).__name__!r} cannot be stored: {error}.",
                 hint="Convert it to plain data, or keep it out of the state.",
             ) from error
-        if kind == "msgpack" and plain(obj) is None:
+        if kind == "msgpack" and type(obj) not in _SCALARS and plain(obj) is None:
             self.check(data)
         return kind, data
 

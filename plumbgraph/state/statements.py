@@ -6,6 +6,8 @@ statement has the same parameter types, and therefore one prepared plan, whateve
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 _GATE = """
 WITH held AS MATERIALIZED (
     SELECT id, epoch, generation, lease_until, owner, deleted_at FROM {schema}.thread
@@ -33,8 +35,9 @@ _CONTENT = """, logs AS (
     SELECT n, ok.thread FROM ok, unnest(%(new_logs)s::bigint[]) AS n ON CONFLICT DO NOTHING
 ), elements AS (
     INSERT INTO {schema}.element (log, slot, body)
-    SELECT e.log, e.slot, e.body FROM ok,
-        unnest(%(logs)s::bigint[], %(slots)s::int[], %(bodies)s::bytea[]) AS e(log, slot, body)
+    SELECT e.log, e.slot, substr(%(bodies)s::bytea, e.start, e.size) FROM ok,
+        unnest(%(logs)s::bigint[], %(slots)s::int[], %(starts)s::int[], %(sizes)s::int[])
+            AS e(log, slot, start, size)
 )"""
 
 _VERDICT = """
@@ -97,9 +100,10 @@ PUT_WRITES = (
     + _CONTENT
     + """, noted AS (
     INSERT INTO {schema}.write (stream, slot, n, checkpoint, task, path, spans, body)
-    SELECT ok.id, w.slot, w.n, %(id)s, %(task)s, %(path)s, w.spans::bigint[], w.body FROM ok,
-        unnest(%(at)s::smallint[], %(counts)s::smallint[], %(spans)s::text[], %(rows)s::bytea[])
-            AS w(slot, n, spans, body)
+    SELECT ok.id, w.slot, w.n, %(id)s, %(task)s, %(path)s, w.spans::bigint[],
+        substr(%(bodies)s::bytea, w.start, w.size)
+    FROM ok, unnest(%(at)s::smallint[], %(counts)s::smallint[], %(spans)s::text[],
+        %(row_starts)s::int[], %(row_sizes)s::int[]) AS w(slot, n, spans, start, size)
     ON CONFLICT (stream, checkpoint, task, slot) DO UPDATE
     SET body = excluded.body, spans = excluded.spans WHERE write.slot < 0
     RETURNING slot
@@ -228,3 +232,8 @@ JOIN {schema}.element e ON e.log = r.log AND e.slot >= 2 * r.start
 def array(numbers: object) -> str:
     """Whole numbers as PostgreSQL spells an array of them."""
     return "{" + ",".join(map(str, numbers)) + "}" if numbers else "{}"  # type: ignore[call-overload]
+
+
+def arrays(texts: Sequence[str]) -> str:
+    """Arrays that are spelled already as PostgreSQL spells an array of them."""
+    return '{"' + '","'.join(texts) + '"}' if texts else "{}"

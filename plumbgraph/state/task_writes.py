@@ -28,7 +28,7 @@ from plumbgraph.state.gate import (
 )
 from plumbgraph.state.ids import checked_text, pack_id
 from plumbgraph.state.refs import Ref, Shelf, dump, spans_of
-from plumbgraph.state.statements import PUT_WRITES, STORED_WRITES, array
+from plumbgraph.state.statements import PUT_WRITES, STORED_WRITES, array, arrays
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +156,9 @@ def _writes_params(
     return {
         **gate(core, ask.stream, ask.claim),
         **_writes_key(ask),
-        **content_of(encoder.staged, cipher),
+        **content_of(encoder.staged, cipher, [body for _, _, _, body in rows]),
         "path": checked_text("task_path", ask.task_path),
         "at": array([slot for slot, _, _, _ in rows]),
         "counts": array([n for _, n, _, _ in rows]),
-        "spans": [named for _, _, named, _ in rows],
-        "rows": [body for _, _, _, body in rows],
+        "spans": arrays([named for _, _, named, _ in rows]),
     }

@@ -98,7 +98,7 @@ def test_questions_errors_and_removed_messages(postgres_url: str, schema: str) -
 
 
 def test_a_failed_task(postgres_url: str, schema: str) -> None:
-    def fail(_: Any) -> Any:
+    def fail(state: Any) -> Any:
         raise ValueError("refused")
 
     made = StateGraph(Plain)
