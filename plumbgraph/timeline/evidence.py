@@ -102,7 +102,7 @@ class Evidence:
 
     Attributes:
         records: The thread's lines of the event log, oldest first.
-        live_pids: Processes of those lines that still run on this machine.
+        live: Runs of those lines whose process still runs, by their id and its number.
         checkpoints: Oldest first.
         status: What the store says of the thread.
         effects: The journal, oldest first.
@@ -110,7 +110,7 @@ class Evidence:
     """
 
     records: tuple[Record, ...] = ()
-    live_pids: frozenset[int] = frozenset()
+    live: frozenset[tuple[str, int]] = frozenset()
     checkpoints: tuple[CheckpointFact, ...] = ()
     status: StatusFact | None = None
     effects: tuple[EffectFact, ...] = ()
@@ -119,7 +119,7 @@ class Evidence:
     def __add__(self, other: Evidence) -> Evidence:
         return Evidence(
             records=(*self.records, *other.records),
-            live_pids=self.live_pids | other.live_pids,
+            live=self.live | other.live,
             checkpoints=(*self.checkpoints, *other.checkpoints),
             status=self.status or other.status,
             effects=(*self.effects, *other.effects),

@@ -96,7 +96,7 @@ class Timeline:
     @cached_property
     def runs(self) -> list[Run]:
         """The calls of the graph on this thread."""
-        return runs_of(self.evidence.records, self.evidence.live_pids)
+        return runs_of(self.evidence.records, self.evidence.live)
 
     @cached_property
     def rows(self) -> list[StepRow]:

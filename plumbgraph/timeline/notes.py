@@ -9,8 +9,8 @@ from typing import Any
 from plumbgraph.timeline.evidence import Record
 
 _ENVELOPE = {
-    "v", "ts", "event", "level", "pid", "thread_id", "run_id", "step", "node", "checkpoint_ns",
-    "checkpoint_id", "attempt", "span_id", "parent_span_id",
+    "v", "ts", "event", "level", "host", "pid", "born", "thread_id", "run_id", "step",
+    "node", "checkpoint_ns", "checkpoint_id", "attempt", "span_id", "parent_span_id",
 }  # fmt: skip
 _OWN_ROWS = {"run", "node", "model", "tool", "trace"}
 _QUIET = {"memory.index_loaded", "skill.catalog_shown", "workspace.restoring", "effect.returned"}

@@ -36,7 +36,7 @@ class Run:
         return str(self.started.get("graph", "graph"))
 
 
-def runs_of(records: Sequence[Record], live_pids: frozenset[int]) -> list[Run]:
+def runs_of(records: Sequence[Record], live: frozenset[tuple[str, int]]) -> list[Run]:
     """The runs in the order of their start; lines outside of any run begin one of their own."""
     found: list[Run] = []
     by_id: dict[tuple[str, int], Run] = {}
@@ -49,7 +49,7 @@ def runs_of(records: Sequence[Record], live_pids: frozenset[int]) -> list[Run]:
         run.records.append(record)
         _take(run, record)
     for run in found:
-        if run.ending == "open" and run.pid not in live_pids:
+        if run.ending == "open" and (run.run_id, run.pid) not in live:
             run.ending = "lost"
     return [run for run in found if run.run_id]
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from plumbgraph.errors import SettingsError
 from plumbgraph.timeline.checkpoints import Chain
-from plumbgraph.timeline.evidence import EffectFact, Evidence, Source, StatusFact
+from plumbgraph.timeline.evidence import EffectFact, Evidence, Record, Source, StatusFact
+from plumbgraph.tracing.processes import Process, lives, process_of
 from plumbgraph.tracing.reader import LogReader, log_files
 
+_ENDS = {"run.ended", "run.failed"}
 _MOST = 5_000
 _BESIDE_A_LOG = 60
 
@@ -53,7 +54,7 @@ class LogSource:
             torn, newer = torn + reader.torn + reader.unfinished, newer + reader.newer
         return Evidence(
             records=tuple(_with_ratings(records, ratings)),
-            live_pids=frozenset(_living(records)),
+            live=frozenset(_living(records)),
             remarks=tuple(_losses(lost, torn, newer)),
         )
 
@@ -84,33 +85,23 @@ def _losses(lost: int, torn: int, newer: int) -> Iterable[str]:
         yield f"{newer} lines of the log were written by a newer plumbgraph."
 
 
-def _living(records: Iterable[dict[str, Any]]) -> Iterable[int]:
-    first: dict[int, str] = {}
+def _living(records: Iterable[Record]) -> Iterable[tuple[str, int]]:
+    """The runs without an end whose process is still there."""
+    first: dict[tuple[str, int], Record] = {}
+    last_at: dict[Process, str] = {}
     for record in records:
-        first.setdefault(int(record.get("pid") or 0), str(record.get("ts", "")))
-    return [pid for pid, at in first.items() if pid > 0 and _lives(pid, at)]
-
-
-def _lives(pid: int, at: str) -> bool:
-    """Whether the process that wrote a line at this time still runs: its number may be reused."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = next(
-            int(line.split()[1])
-            for line in Path("/proc/stat").read_text().splitlines()
-            if line.startswith("btime")
-        )
-        started = boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        written = datetime.fromisoformat(at).timestamp()
-    except (OSError, ValueError, IndexError, StopIteration):
-        return True
-    return fields[0] not in "ZX" and started <= written + 2
+        key = str(record.get("run_id") or ""), int(record.get("pid") or 0)
+        last_at[process_of(record)] = str(record.get("ts", ""))
+        if record.get("event") in _ENDS:
+            first.pop(key, None)
+        elif record.get("event") == "run.started":
+            first[key] = record
+        else:
+            first.setdefault(key, record)
+    for key, record in first.items():
+        process, began = process_of(record), str(record.get("ts", ""))
+        if process.pid > 0 and lives(process, first_at=began, last_at=last_at[process]):
+            yield key
 
 
 class SaverSource:

@@ -48,7 +48,9 @@ def add_costs(response: LLMResult, price: Pricing) -> list[str]:
             continue
         about = message.response_metadata or {}
         model = str(about.get("model_name") or about.get("model") or "")
-        cost = price(model, usage)
+        # A routed answer knows what it was charged, price source and cache included.
+        charged = (about.get("plumbgraph") or {}).get("cost_usd")
+        cost = price(model, usage) if charged is None else float(charged)
         if cost is None:
             unknown.append(model)
         else:

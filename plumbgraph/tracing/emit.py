@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 from plumbgraph.clock import SYSTEM
 from plumbgraph.tracing import context
 from plumbgraph.tracing.events import Event, shape_of
+from plumbgraph.tracing.processes import HOST, born_of
 
 VERSION = 1
 """Version of the record's envelope, its first key `v`."""
@@ -31,9 +31,6 @@ class Sink(Protocol):
     def write(self, record: Mapping[str, Any]) -> None:
         """Take one record; it belongs to all sinks and is not to be changed."""
 
-
-HOST = socket.gethostname()
-"""Name of this machine: a process number says nothing on another one."""
 
 _ROOT = logging.getLogger("plumbgraph")
 _attached: tuple[Sink, ...] = ()
@@ -129,7 +126,8 @@ def stamped(kind: type[Event], place: Mapping[str, Any]) -> dict[str, Any]:
         "ts": timestamp(SYSTEM.now()),
         **shape_of(kind).head,
         "host": HOST,
-        "pid": os.getpid(),
+        "pid": (pid := os.getpid()),
+        "born": born_of(pid),
         **place,
     }
 

@@ -15,12 +15,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from plumbgraph.clock import SYSTEM
-from plumbgraph.tracing.emit import VERSION, timestamp
+from plumbgraph.tracing.emit import stamped
 from plumbgraph.tracing.encode import encode_line
+from plumbgraph.tracing.events import Event
 
 ROTATE_BYTES = 64 * 1024 * 1024
 KEEP = 4
@@ -31,6 +33,15 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _RETRY_S = 1.0
 
 _logger = logging.getLogger("plumbgraph.tracing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinesLost(Event):
+    """So many lines could not be written since the last one that could."""
+
+    name = "trace.lost"
+    level = logging.WARNING
+    count: int
 
 
 class JsonLog:
@@ -154,16 +165,7 @@ class JsonLog:
                 self._unreported = 0
 
     def _loss_line(self) -> bytes:
-        return encode_line(
-            {
-                "v": VERSION,
-                "ts": timestamp(SYSTEM.now()),
-                "event": "trace.lost",
-                "level": "WARNING",
-                "pid": os.getpid(),
-                "count": self._unreported,
-            }
-        )
+        return encode_line({**stamped(LinesLost, {}), "count": self._unreported})
 
     def _complain(self, error: OSError) -> None:
         if self.lost == 0:

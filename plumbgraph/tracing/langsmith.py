@@ -4,45 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
-from langchain_core.outputs import LLMResult
-from langchain_core.tracers.langchain import LangChainTracer
-from langsmith import Client, utils
-from langsmith.run_trees import RunTree
+from langsmith import Client
 
 from plumbgraph.clock import SYSTEM
-from plumbgraph.tracing.context import from_runtime
-from plumbgraph.tracing.costs import Pricing, add_costs
+from plumbgraph.tracing.costs import Pricing
 from plumbgraph.tracing.emit import Sink, write
 from plumbgraph.tracing.handler import Trace
+from plumbgraph.tracing.langsmith_client import client_for
 from plumbgraph.tracing.langsmith_facts import Facts
 from plumbgraph.tracing.langsmith_repair import (
     RepairFailed,
     RunsRepaired,
+    UploadFailed,
     UploadsDone,
     close_spans,
     open_spans,
-    process_lives,
 )
+from plumbgraph.tracing.langsmith_tracer import Tracer
 from plumbgraph.tracing.reader import read_log
 from plumbgraph.tracing.redact import redact
 
 _WAIT_S = 5.0
+_ERROR_CHARS = 300
 _MOST_FACTS = 10_000
-_FAILED = "LANGSMITH_FAILED_TRACES_DIR"
-_making = threading.Lock()
-_SUSPECT = re.compile(
-    r"@|://|-----BEGIN|eyJ|AIza|AKIA|ASIA|(?:sk|pk|rk|hf|lsv2|xox|gh[a-z]|glpat)[-_]"
-    r"|key|passw|pwd|secret|token|bearer",
-    re.IGNORECASE,
-)
 
 
 class LangSmith:
@@ -52,7 +42,8 @@ class LangSmith:
     dead process left open there are closed when this is made, from the log, in the background.
     Uploads that fail are kept in a folder for `plumbgraph trace replay`. Secrets and mail
     addresses are taken out of inputs, outputs, errors, metadata, names and tags before anything
-    is sent. Nothing waits for the network but `close`, and that not longer than `wait_s`.
+    is sent; of a step's own state the last messages are shown, of a model's call all it was sent.
+    Nothing waits for the network but `close`, and that not longer than `wait_s`.
 
         with LangSmith(log="events.jsonl", project="support") as traced:
             graph.invoke(question, traced.config)
@@ -73,6 +64,7 @@ class LangSmith:
     Attributes:
         config: A run config with the callbacks.
         trace: Our own trace among them.
+        failed: Uploads that LangSmith did not take; each is an event in the log too.
         unsent: Whether the last `close` gave up waiting.
     """
 
@@ -91,10 +83,12 @@ class LangSmith:
         session_id: str | None = None,
     ) -> None:
         kept = Path(failed) if failed else Path(log).parent / "langsmith-failed" if log else None
-        self.client = client or _client(url, kept)
+        self.client = client or client_for(url, kept, failed=self._note_failure)
         self.wait_s = wait_s
         self.session_id = session_id
         self.unsent = False
+        self.failed = 0
+        self._kept = kept
         self._facts: dict[str, Facts] = {}
         self.trace = Trace(path=log, sinks=[self, *sinks], price=price)
         self.tracer = Tracer(client=self.client, project_name=project, tell=self._told, price=price)
@@ -143,13 +137,14 @@ class LangSmith:
     def close(self) -> None:
         """Wait a little for uploads, note in the log whether they arrived, close the log."""
         until = SYSTEM.monotonic() + self.wait_s
+        # Without a limit of its own: only then its return means that nothing is under way.
+        flushing = threading.Thread(target=self.client.flush, daemon=True)
         for each in self._work:
             each.join(max(0.0, until - SYSTEM.monotonic()))
-        flushing = threading.Thread(target=self._flush, daemon=True)
         flushing.start()
         flushing.join(max(0.0, until - SYSTEM.monotonic()))
         self.unsent = any(each.is_alive() for each in (*self._work, flushing))
-        if not self.unsent:
+        if not self.unsent and not self.failed:
             write(UploadsDone(sink="langsmith"), self.trace.plumb_sinks)
         self.trace.close()
 
@@ -166,12 +161,15 @@ class LangSmith:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _flush(self) -> None:
-        self.client.flush(timeout=self.wait_s)
+    def _note_failure(self, fault: Exception) -> None:
+        self.failed += 1
+        text = redact(f"{type(fault).__name__}: {fault}")[:_ERROR_CHARS]
+        kept = str(self._kept) if self._kept else None
+        write(UploadFailed(sink="langsmith", error=text, kept=kept), self.trace.plumb_sinks)
 
     def _repair(self, log: str | os.PathLike[str]) -> None:
         try:
-            spans = open_spans(read_log(log), process_lives)
+            spans = open_spans(read_log(log))
         except OSError:
             return
         if not spans:
@@ -184,106 +182,3 @@ class LangSmith:
             return
         roots = tuple(sorted({span.root_id for span in spans}))
         write(RunsRepaired(roots=roots, spans=count), self.trace.plumb_sinks)
-
-
-def _client(url: str | None, kept: Path | None) -> Client:
-    """A client that redacts, and keeps what it cannot send.
-
-    The SDK takes that folder from the environment alone, when a client is made.
-    """
-    forget: Any = getattr(utils.get_env_var, "cache_clear", lambda: None)
-    with _making:
-        before = os.environ.get(_FAILED)
-        if kept is not None:
-            os.environ[_FAILED] = str(kept)
-        forget()
-        try:
-            key = os.environ.get("LANGSMITH_API_KEY") or ("none" if url else None)
-            return Client(api_url=url, api_key=key, anonymizer=anonymized)
-        finally:
-            os.environ.pop(_FAILED, None)
-            if before is not None:
-                os.environ[_FAILED] = before
-            forget()
-
-
-class Tracer(LangChainTracer):
-    """LangChain's own tracer, with redacted names and tags and what our events say of a run."""
-
-    def __init__(
-        self,
-        *,
-        tell: Callable[[str], Facts] | None = None,
-        price: Pricing | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.price = price
-        self.tell = tell or (lambda _: Facts())
-
-    def copy_with_metadata_defaults(self, **defaults: Any) -> Self:
-        """A copy for nested runs, which shares what is known of the runs."""
-        copy: Any = super().copy_with_metadata_defaults(**defaults)
-        copy.tell, copy.price = self.tell, self.price
-        return copy  # type: ignore[no-any-return]
-
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> RunTree:
-        """A model answered; its cost is added where nobody told it."""
-        if self.price is not None:
-            add_costs(response, self.price)
-        return super().on_llm_end(response, run_id=run_id, **more)
-
-    def _start_trace(self, run: RunTree) -> None:
-        run.name = _clean(run.name)
-        if run.tags:
-            run.tags = [_clean(tag) for tag in run.tags]
-        told = run.extra.setdefault("metadata", {})
-        parent = self.run_map.get(str(run.parent_run_id)) if run.parent_run_id else None
-        if parent is None:
-            told["plumb_run_id"] = str(run.id)
-        elif checkpoint := from_runtime().get("checkpoint_id"):
-            told["plumb_checkpoint_id"] = checkpoint
-            # The node around it was started before its checkpoint could be known.
-            parent.extra.setdefault("metadata", {}).setdefault("plumb_checkpoint_id", checkpoint)
-        super()._start_trace(run)
-
-    def _on_chain_end(self, run: RunTree) -> None:
-        self._tell(run)
-        super()._on_chain_end(run)
-
-    def _on_chain_error(self, run: RunTree) -> None:
-        self._tell(run)
-        super()._on_chain_error(run)
-
-    def _tell(self, run: RunTree) -> None:
-        """Add to a root what its events said."""
-        if run.parent_run_id is not None:
-            return
-        facts = self.tell(str(run.id))
-        if run.error:
-            facts.tags.add("plumb:error")
-        run.tags = sorted({*(run.tags or ()), *facts.tags})
-        run.extra.setdefault("metadata", {}).update(facts.metadata)
-
-
-def anonymized(data: Any) -> Any:
-    """Plain data with secrets and mail addresses taken out of every string in it."""
-    if isinstance(data, str):
-        return _clean(data)
-    if isinstance(data, dict):
-        return {_clean(key): anonymized(value) for key, value in data.items()}
-    if isinstance(data, list):
-        return [anonymized(value) for value in data]
-    return data
-
-
-def _clean(text: str) -> str:
-    if len(text) > 2048:  # noqa: PLR2004 - longer texts would crowd the cache
-        return redact(text) if _SUSPECT.search(text) else text
-    return _cleaned(text)
-
-
-@lru_cache(maxsize=8192)
-def _cleaned(text: str) -> str:
-    # A thread's messages come again with every step; looking once at each is enough.
-    return redact(text) if _SUSPECT.search(text) else text

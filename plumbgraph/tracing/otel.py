@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from plumbgraph.errors import MissingExtra, SettingsError
-from plumbgraph.tracing.langsmith import anonymized
+from plumbgraph.tracing.anonymize import anonymized
 
 
 class OpenTelemetry:

@@ -23,9 +23,10 @@ from plumbgraph.errors import SettingsError
 from plumbgraph.testing import ScriptedChatModel, call
 from plumbgraph.testing.ingest import IngestServer
 from plumbgraph.tracing import emit, read_log
+from plumbgraph.tracing.anonymize import anonymized
 from plumbgraph.tracing.costs import Cost
 from plumbgraph.tracing.guard import LoopDetected
-from plumbgraph.tracing.langsmith import LangSmith, anonymized
+from plumbgraph.tracing.langsmith import LangSmith
 from plumbgraph.tracing.langsmith_facts import FEEDBACK, TAGS
 from plumbgraph.tracing.langsmith_replay import replay
 

@@ -1,0 +1,114 @@
+"""Values on their way to a sink, without the secrets and mail addresses in their texts."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from plumbgraph.tracing.redact import SUSPECT, redact
+
+_CACHED_CHARS = 2048
+_MOST_MARKS = 100_000
+_SECRET = "[secret]"  # noqa: S105 - what stands in place of one
+_SECRET_NAME = re.compile(
+    r"(?:.*[-_. ])?(?:api[-_]?key|\w*access[-_]?key|private[-_]?key|passwd|password|pwd|secret"
+    r"|\w+secret|token|\w+token|authorization|credentials?)",
+    re.IGNORECASE,
+)
+_PLAIN = (int, float, bool, type(None))
+_SAFE = (int, float, datetime, date, time, timedelta, UUID, Decimal, Enum, bytes, bytearray)
+_harmless: set[int] = set()
+
+
+def anonymized(data: Any) -> Any:
+    """Dicts, lists and texts without secrets and mail addresses; other values in plain form.
+
+    A text under a key that names a secret (`password`, `api_key`, `token`, …) goes as a whole.
+    Models and dataclasses become dicts, unknown objects their text.
+    """
+    kind = type(data)
+    if kind is str:
+        return clean(data)
+    if kind is dict:
+        return _anonymized_dict(data)
+    if kind is list or kind is tuple:
+        return [anonymized(value) for value in data]
+    return data if kind in _PLAIN else _anonymized_object(data)
+
+
+def _anonymized_dict(data: Mapping[Any, Any]) -> dict[Any, Any]:
+    if "lc" in data and type(data.get("kwargs")) is dict:  # a message as LangChain dumps it
+        return {**data, "kwargs": _anonymized_dict(data["kwargs"])}
+    found = {}
+    for key, value in data.items():
+        name, secret = _named(key) if type(key) is str else (key, False)
+        found[name] = _SECRET if secret and isinstance(value, str) and value else anonymized(value)
+    return found
+
+
+def _anonymized_object(data: Any) -> Any:
+    """What is no plain value, in the form in which LangSmith's SDK would write it."""
+    if isinstance(data, _SAFE):
+        return data
+    if isinstance(data, str):
+        return clean(str(data))
+    if isinstance(data, AbstractSet | list | tuple | deque) and not hasattr(data, "_asdict"):
+        return [anonymized(value) for value in data]
+    try:
+        told = _as_dict(data)
+    except Exception:  # noqa: BLE001 - pydantic's and the user's own code; a sink never raises
+        told = None
+    return clean(str(data)) if told is None else _anonymized_dict(told)
+
+
+def _as_dict(data: Any) -> Mapping[Any, Any] | None:
+    if isinstance(data, type):
+        return None
+    if isinstance(data, Mapping):
+        return data
+    if hasattr(data, "_asdict"):
+        data = data._asdict()
+    elif hasattr(data, "model_dump"):
+        data = data.model_dump(mode="json", exclude_none=True)
+    elif is_dataclass(data):
+        data = {each.name: getattr(data, each.name) for each in fields(data)}
+    return data if isinstance(data, Mapping) else None
+
+
+@lru_cache(maxsize=4096)
+def _named(key: str) -> tuple[str, bool]:
+    """A key without secrets in itself, and whether it names one."""
+    return clean(key), _SECRET_NAME.fullmatch(key) is not None
+
+
+def clean(text: str) -> str:
+    """One text without secrets and mail addresses."""
+    # A thread's messages come again with every step; looking once at each is enough.
+    return _cleaned(text) if len(text) <= _CACHED_CHARS else _cleaned_long(text)
+
+
+@lru_cache(maxsize=8192)
+def _cleaned(text: str) -> str:
+    return redact(text) if SUSPECT.search(text) else text
+
+
+def _cleaned_long(text: str) -> str:
+    """Like `_cleaned`, remembering of long texts only that nothing was in them."""
+    mark = hash(text)
+    if mark in _harmless:
+        return text
+    found = redact(text) if SUSPECT.search(text) else text
+    if found == text:
+        if len(_harmless) >= _MOST_MARKS:
+            _harmless.clear()
+        _harmless.add(mark)
+    return found
