@@ -40,8 +40,8 @@ class Way:
 
 
 WAYS = (
-    Way("chain, sync", "chain", "plain_chain", 0.2, {"durability": "sync"}, CHAIN),
-    Way("chain, async", "chain", "plain_chain", 0.2, {"durability": "async"}, CHAIN),
+    Way("chain, sync", "chain", "plain_chain", 0.15, {"durability": "sync"}, CHAIN),
+    Way("chain, async", "chain", "plain_chain", 0.15, {"durability": "async"}, CHAIN),
     Way(
         "chain, async (ainvoke), +30 ms",
         "chain",
@@ -52,21 +52,23 @@ WAYS = (
         peers=0,  # its sync class has no async methods
     ),
     Way("chain, exit", "chain", "plain_chain", 0.1, {"durability": "exit"}, CHAIN),
-    Way(
-        "fan-out, sync, +30 ms",
-        "fan",
-        "plain_fan",
-        0.1,
-        {"durability": "sync", "save_delay_s": SLOW_S, "kills_each": 1, "points": ("random",)},
-        FAN,
-    ),
-    Way(
-        "fan-out, async, +30 ms",
-        "fan",
-        "plain_fan",
-        0.1,
-        {"durability": "async", "save_delay_s": SLOW_S, "kills_each": 1, "points": ("random",)},
-        FAN,
+    *(
+        Way(
+            f"fan-out, {durability}, +30 ms{name}",
+            ours,
+            "plain_fan",
+            0.1 if ours == "fan" else 0.05,
+            {
+                "durability": durability,
+                "save_delay_s": SLOW_S,
+                "kills_each": 1,
+                "points": ("random",),
+            },
+            FAN,
+            peers=60 if ours == "fan" else 0,
+        )
+        for ours, name in (("fan", ""), ("journaled_fan", ", no workspace"))
+        for durability in ("sync", "async")
     ),
     Way(
         "two resume at once",

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import select
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Self, TypeVar
@@ -108,6 +109,7 @@ class Database:
         self._sync: SyncPool | None = None
         self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncPool] = WeakKeyDictionary()
         self._pid = os.getpid()
+        self._opening = threading.Lock()
 
     def run(self, plan: SqlPlan[Result]) -> Result:
         """Drive a plan, blocking."""
@@ -272,12 +274,16 @@ class Database:
         if self._pid != os.getpid():
             self._sync, self._pid = None, os.getpid()
             self._async = WeakKeyDictionary()
-        if self._sync is None:
-            url = self._address()
-            psycopg.connect(url, connect_timeout=10).close()
-            self._sync = ConnectionPool(url, open=False, check=_alive, **self._options())
-            self._sync.open()
-        return self._sync
+            self._opening = threading.Lock()
+        with self._opening:
+            # Another thread must never see a pool that is not open yet.
+            if self._sync is None:
+                url = self._address()
+                psycopg.connect(url, connect_timeout=10).close()
+                opened = ConnectionPool(url, open=False, check=_alive, **self._options())
+                opened.open()
+                self._sync = opened
+            return self._sync
 
     async def _async_pool(self) -> AsyncPool:
         if self._given is not None:

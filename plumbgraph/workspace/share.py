@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
-from plumbgraph.errors import ClaimLost, ThreadBusy
+from plumbgraph.errors import ClaimLost, PlumbError, ThreadBusy
 from plumbgraph.postgres.pool import Database
 from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.workspace.workspace import Workspace
+
+LEASE_S = 60.0
+_BEATS = 3
 
 _CLAIM = """
 INSERT INTO {schema}.workspaces AS w (tenant, name, epoch, owner, lease_until)
@@ -23,6 +28,10 @@ _HOLDER = "SELECT owner, lease_until::text FROM {schema}.workspaces WHERE tenant
 
 _SAVE = """
 UPDATE {schema}.workspaces SET head = %s, saved_at = clock_timestamp()
+WHERE tenant = %s AND name = %s AND epoch = %s RETURNING 1"""
+
+_RENEW = """
+UPDATE {schema}.workspaces SET lease_until = clock_timestamp() + make_interval(secs => %s)
 WHERE tenant = %s AND name = %s AND epoch = %s RETURNING 1"""
 
 _RELEASE = """
@@ -42,7 +51,9 @@ class SharedWorkspace:
     """A named workspace that several agents hand on to each other.
 
     Whoever attaches finds the files as the last one left them. The claim is a lease with a
-    number: one whose lease ran out and was taken over can save no more, however late it wakes.
+    number, renewed for as long as the block runs: one whose lease ran out, because its process
+    was stopped or cut off, and was taken over can save no more, however late it wakes. To look
+    without a claim, use `workspace.at(shared.head())`.
 
     Args:
         database: Where claims and heads lie.
@@ -65,14 +76,14 @@ class SharedWorkspace:
 
     @contextmanager
     def attach(
-        self, workspace: Workspace, *, owner: str, lease_s: float = 600.0
+        self, workspace: Workspace, *, owner: str, lease_s: float = LEASE_S
     ) -> Iterator[Workspace]:
         """Claim it, bring the folder to its head, and save what the block did when it ends well.
 
         Args:
             workspace: The folder to work in.
             owner: Who attaches; named to others who would like to.
-            lease_s: Seconds after which others may take over.
+            lease_s: Seconds without a sign of life after which others may take over.
 
         Raises:
             ThreadBusy: Somebody else is attached.
@@ -80,27 +91,66 @@ class SharedWorkspace:
         """
         claim = self._database.run(self._claim(owner, lease_s))
         try:
-            workspace.restore(claim.head) if claim.head else workspace.snapshot()
-            with workspace.as_current():
-                yield workspace
+            with self._renewed(claim.epoch, lease_s):
+                workspace.restore(claim.head) if claim.head else workspace.snapshot()
+                with workspace.as_current():
+                    yield workspace
             self._database.run(self._save(workspace.snapshot().digest, claim.epoch))
         finally:
             self._database.run(self._release(claim.epoch))
 
     @asynccontextmanager
     async def aattach(
-        self, workspace: Workspace, *, owner: str, lease_s: float = 600.0
+        self, workspace: Workspace, *, owner: str, lease_s: float = LEASE_S
     ) -> AsyncIterator[Workspace]:
         """See `attach`."""
         claim = await self._database.arun(self._claim(owner, lease_s))
         try:
-            await (workspace.arestore(claim.head) if claim.head else workspace.asnapshot())
-            with workspace.as_current():
-                yield workspace
+            async with self._arenewed(claim.epoch, lease_s):
+                await (workspace.arestore(claim.head) if claim.head else workspace.asnapshot())
+                with workspace.as_current():
+                    yield workspace
             manifest = await workspace.asnapshot()
             await self._database.arun(self._save(manifest.digest, claim.epoch))
         finally:
             await self._database.arun(self._release(claim.epoch))
+
+    @contextmanager
+    def _renewed(self, epoch: int, lease_s: float) -> Iterator[None]:
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(lease_s / _BEATS):
+                # One that cannot be renewed now may be the next time; saving decides.
+                with suppress(PlumbError):
+                    self._database.run(self._renew(epoch, lease_s))
+
+        beat = threading.Thread(target=renew, daemon=True, name=f"workspace {self.name}")
+        beat.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            beat.join()
+
+    @asynccontextmanager
+    async def _arenewed(self, epoch: int, lease_s: float) -> AsyncIterator[None]:
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(lease_s / _BEATS)
+                with suppress(PlumbError):
+                    await self._database.arun(self._renew(epoch, lease_s))
+
+        beat = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            beat.cancel()
+            with suppress(asyncio.CancelledError):
+                await beat
+
+    def _renew(self, epoch: int, lease_s: float) -> SqlPlan[None]:
+        yield (Statement(_RENEW, (lease_s, self._tenant, self.name, epoch)),)
 
     def _head(self) -> SqlPlan[str | None]:
         rows = (yield (Statement(_HEAD, (self._tenant, self.name)),))[0]

@@ -6,8 +6,8 @@ import asyncio
 import copy
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Self, TypeVar
@@ -27,6 +27,7 @@ from plumbgraph.workspace.ops import BlobPlan, arun, run
 from plumbgraph.workspace.reference import Reference
 from plumbgraph.workspace.retention import Shape, Threads, threads_in, unneeded
 from plumbgraph.workspace.values import Manifest, Quota
+from plumbgraph.workspace.view import View, forbid_writing
 from plumbgraph.workspace.views import Named, Views
 
 Result = TypeVar("Result")
@@ -243,10 +244,39 @@ class Workspace(Views):
         copy_of = self._family.pop(str(folder))
         shutil.rmtree(copy_of._side, ignore_errors=True)  # noqa: SLF001 - a copy of this class
         if read_only:
-            for path in [*Path(folder).rglob("*"), Path(folder)]:
-                if not path.is_symlink():
-                    path.chmod(path.stat().st_mode & ~0o222)
+            forbid_writing(Path(folder))
         return manifest
+
+    @contextmanager
+    def at(self, digest: Named) -> Iterator[Workspace]:
+        """A read-only copy of a manifest to work beside others, current within the block.
+
+        It needs no claim and no lock, and is gone afterwards.
+        """
+        view = View(self._side)
+        try:
+            self.export(digest, view.folder, read_only=True)
+            with self._view(view).as_current() as found:
+                yield found
+        finally:
+            view.close()
+
+    @asynccontextmanager
+    async def aat(self, digest: Named) -> AsyncIterator[Workspace]:
+        """See `at`."""
+        view = await asyncio.to_thread(View, self._side)
+        try:
+            await self.aexport(digest, view.folder, read_only=True)
+            with self._view(view).as_current() as found:
+                yield found
+        finally:
+            await asyncio.to_thread(view.close)
+
+    def _view(self, view: View) -> Workspace:
+        found = copy.copy(self)
+        found.folder, found._side, found._family = view.folder, view.side, {}  # noqa: SLF001 - a copy of this class
+        found._settle()  # noqa: SLF001 - as above
+        return found
 
     def gc(
         self, threads: Threads, *, grace_s: float = 86_400.0, idle_s: float | None = None

@@ -122,29 +122,35 @@ def fan(saver: Any, database: str, schema: str, folder: Path, ledger: Ledger) ->
     db = Database(database, schema=schema)
     workspace = Workspace(folder, blobs=PostgresBlobs(db))
     journal = journal_for(saver, db)
-    job = _job(ledger, _journaled(journal, _fee(ledger)), lambda: Workspace.current().folder)
-    return _fanned(
-        WorkspaceNode(job, workspace=workspace), WorkspaceNode(_gather, workspace=workspace)
-    )
+    job = _job(_journaled(journal, _fee(ledger)), lambda: Workspace.current().folder)
+    node = WorkspaceNode(job, workspace=workspace)
+    return _fanned(ledger, node.invoke, WorkspaceNode(_gather, workspace=workspace))
 
 
 def journaled_fan(saver: Any, database: str, schema: str, ledger: Ledger, folder: Path) -> Any:
     """Twelve branches with journaled payments and no workspace, in one common folder."""
     folder.mkdir(exist_ok=True)
     journal = journal_for(saver, Database(database, schema=schema))
-    return _fanned(_job(ledger, _journaled(journal, _fee(ledger)), lambda: folder), _gather)
+    return _fanned(ledger, _job(_journaled(journal, _fee(ledger)), lambda: folder), _gather)
 
 
 def plain_fan(folder: Path, ledger: Ledger) -> Any:
     """The same as LangGraph alone runs it."""
     folder.mkdir(exist_ok=True)
-    return _fanned(_job(ledger, _fee(ledger), lambda: folder), _gather)
+    return _fanned(ledger, _job(_fee(ledger), lambda: folder), _gather)
 
 
-def _fanned(job: Any, gather: Any) -> Any:
+def _fanned(ledger: Ledger, job: Callable[[Any], Any], gather: Any) -> Any:
+    def branch(state: FanState) -> Any:
+        ledger.note(f"run {state['job']}")
+        update = job(state)
+        # The last thing before LangGraph has the branch's update: it ended.
+        ledger.note(f"end {state['job']}")
+        return update
+
     graph: Any = StateGraph(FanState)
     graph.add_node("begin", lambda _: {"ended": []})
-    graph.add_node("job", job)
+    graph.add_node("job", branch)
     graph.add_node("gather", gather)
     graph.add_edge(START, "begin")
     graph.add_conditional_edges(
@@ -171,15 +177,11 @@ def _journaled(journal: Journal, fee: Callable[[int], str]) -> Callable[[int], s
     return lambda number: journal.call(fee, number)
 
 
-def _job(
-    ledger: Ledger, fee: Callable[[int], str], folder: Callable[[], Path]
-) -> Callable[[Any], dict[str, Any]]:
+def _job(fee: Callable[[int], str], folder: Callable[[], Path]) -> Callable[[Any], dict[str, Any]]:
     def job(state: FanState) -> dict[str, Any]:
         number = state["job"]
-        ledger.note(f"run {number}")
         getattr(fee, "__wrapped__", fee)(number)
         (folder() / f"branch{number}.txt").write_text(f"branch {number}\n")
-        ledger.note(f"end {number}")
         return {"ended": [number]}
 
     return job

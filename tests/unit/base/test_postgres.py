@@ -54,6 +54,21 @@ async def test_async_speaks_the_same(database: Database) -> None:
     await database.aclose()
 
 
+def test_threads_that_begin_together_get_an_open_pool(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = ConnectionPool.open
+
+    def slowly(self: ConnectionPool) -> None:
+        threading.Event().wait(0.1)
+        opened(self)
+
+    monkeypatch.setattr(ConnectionPool, "open", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(database.send, (Statement("SELECT 1"),)) for _ in range(4)]
+        assert [each.result() for each in asked] == [[[(1,)]]] * 4
+
+
 def test_a_second_loop_and_other_threads(database: Database) -> None:
     async def ask() -> Replies:
         return await database.asend((Statement("SELECT 1"),))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from plumbgraph.clock import SYSTEM, HandClock
 from plumbgraph.content import FolderBlobs, PostgresBlobs, Ref
 from plumbgraph.errors import BlobMissing, ClaimLost, SettingsError, ThreadBusy
 from plumbgraph.postgres.pool import Database
+from plumbgraph.postgres.statement import SqlPlan
 from plumbgraph.workspace import SharedWorkspace, Workspace
 from plumbgraph.workspace.retention import unneeded
 
@@ -186,16 +189,26 @@ def test_work_that_failed_is_not_handed_on(database: Database, tmp_path: Path) -
 
 
 def test_whoever_lost_the_claim_saves_nothing(
-    database: Database, tmp_path: Path, postgres_url: str
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The late one's process was stopped for a while, as a paused machine's is."""
+    stopped = threading.Event()
+    renew = SharedWorkspace._renew
+
+    def unless_stopped(self: SharedWorkspace, *told: Any) -> SqlPlan[None]:
+        if not stopped.is_set():
+            yield from renew(self, *told)
+
+    monkeypatch.setattr(SharedWorkspace, "_renew", unless_stopped)
     blobs = PostgresBlobs(database)
     shared = SharedWorkspace(database, "report")
     late, quick = Workspace(tmp_path / "1", blobs=blobs), Workspace(tmp_path / "2", blobs=blobs)
 
     def overtaken() -> None:
-        with shared.attach(late, owner="late", lease_s=0.01) as files:
+        with shared.attach(late, owner="late", lease_s=0.03) as files:
             (files.folder / "x").write_text("late")
-            time.sleep(0.05)
+            stopped.set()
+            time.sleep(0.1)
             with shared.attach(quick, owner="quick") as theirs:
                 (theirs.folder / "x").write_text("quick")
 
@@ -204,6 +217,67 @@ def test_whoever_lost_the_claim_saves_nothing(
     head = shared.head()
     assert head is not None
     assert quick.read(head, "x") == b"quick"
+
+
+def test_a_claim_lives_for_as_long_as_the_work(database: Database, tmp_path: Path) -> None:
+    blobs = PostgresBlobs(database)
+    shared = SharedWorkspace(database, "report")
+    one, two = Workspace(tmp_path / "1", blobs=blobs), Workspace(tmp_path / "2", blobs=blobs)
+    until = time.monotonic() + 0.6
+    with shared.attach(one, owner="one", lease_s=0.2) as files:
+        (files.folder / "x").write_text("one")
+        while time.monotonic() < until:
+            with pytest.raises(ThreadBusy), shared.attach(two, owner="two"):
+                pass
+            time.sleep(0.05)
+    with shared.attach(two, owner="two") as files:
+        assert (files.folder / "x").read_text() == "one"
+
+
+async def test_a_claim_lives_async(database: Database, tmp_path: Path) -> None:
+    blobs = PostgresBlobs(database)
+    shared = SharedWorkspace(database, "report")
+    one, two = Workspace(tmp_path / "1", blobs=blobs), Workspace(tmp_path / "2", blobs=blobs)
+    async with shared.aattach(one, owner="one", lease_s=0.2):
+        await asyncio.sleep(0.5)
+        with pytest.raises(ThreadBusy):
+            async with shared.aattach(two, owner="two"):
+                pass
+    async with shared.aattach(two, owner="two"):
+        pass
+
+
+def test_any_manifest_can_be_attached_to_for_reading(
+    workspace: Workspace, folder: Path, blobs: FolderBlobs
+) -> None:
+    """Beside whoever works in the folder, and however its writer's process ends."""
+    (folder / "sub").mkdir()
+    (folder / "sub/a").write_text("old")
+    old = workspace.snapshot()
+    (folder / "sub/a").write_text("new")
+    new = workspace.snapshot()
+    with workspace.lock.held(1), workspace.at(old) as one, workspace.at(new.digest) as two:
+        assert Workspace.current() is two
+        assert (one.folder / "sub/a").read_text() == "old"
+        assert (two.folder / "sub/a").read_text() == "new"
+        assert not stat.S_IMODE((one.folder / "sub/a").stat().st_mode) & 0o222
+        assert not stat.S_IMODE((one.folder / "sub").stat().st_mode) & 0o222
+        places = [one.folder, two.folder]
+    assert not any(place.exists() for place in places)
+    assert (folder / "sub/a").read_text() == "new"
+    left = folder.parent / ".work.plumbgraph/views/abandoned"
+    (left / "files").mkdir(parents=True)
+    (left / "files").chmod(0o500)
+    with workspace.at(old), pytest.raises(BlobMissing), workspace.at("0" * 64):
+        pass
+    assert not left.exists()
+
+
+async def test_any_manifest_can_be_attached_to_async(workspace: Workspace) -> None:
+    manifest = await workspace.asnapshot()
+    async with workspace.aat(manifest) as found:
+        assert found.folder != workspace.folder
+        assert Workspace.current() is found
 
 
 def test_a_warm_folder_of_a_forgotten_thread_is_stored_again(
