@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gc
 import multiprocessing
 import os
@@ -10,7 +11,8 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from math import fsum
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +26,10 @@ from langgraph.graph.message import add_messages
 from langsmith import Client
 from typing_extensions import TypedDict
 
-from benchmarks.tables import machine, median, print_table, write_json
+from benchmarks import tracing_guard
+from benchmarks.setting import postgres_url
+from benchmarks.tables import machine, median, print_table, timed, write_json
+from plumbgraph.state import PlumbSaver
 from plumbgraph.testing import ScriptedChatModel
 from plumbgraph.testing.ingest import IngestServer
 from plumbgraph.timeline import Timeline
@@ -33,7 +38,8 @@ from plumbgraph.tracing.costs import Cost
 from plumbgraph.tracing.langsmith import LangSmith
 
 STEPS = 50
-ROUNDS = 7
+ROUNDS = 15
+USES_DATA = True
 ASK: Any = {"messages": [("user", "go")], "n": 0}
 
 
@@ -134,15 +140,22 @@ def overhead(folder: Path, url: str) -> list[dict[str, Any]]:
             taken = _cpu(run)
             if turn:
                 found[name].append(taken)
-    base = median(found["none"])
+    base, peers = found["none"], found["LangSmith's tracer alone"]
     return [
         {
             "sink": name,
             "CPU ms a step": round(median(each), 2),
-            "over none": round(median(each) - base, 2),
+            "over none": round(median(each) - median(base), 2),
+            "over none, least": round(min(each) - min(base), 2),
+            "of the peer's": _share(each, base, peers) if name != "none" else None,
         }
         for name, each in found.items()
     ]
+
+
+def _share(each: list[float], base: list[float], peers: list[float]) -> float:
+    """What a sink adds, as a share of what LangSmith's tracer adds, by the least of all rounds."""
+    return round((min(each) - min(base)) / (min(peers) - min(base)), 2)
 
 
 def _doomed(log: str, url: str, at: int) -> None:
@@ -176,18 +189,24 @@ def after_kill(folder: Path, times: int = 5) -> list[dict[str, Any]]:
     ]
 
 
-def verdict_time(folder: Path) -> dict[str, Any]:
-    """Seconds to load a 500-step thread and judge it."""
-    log, saver = folder / "long.jsonl", InMemorySaver()
-    with trace(path=log):
-        graph(500, saver=saver).invoke(ASK, config([], 500))
-    taken = []
-    for _ in range(5):
-        start = time.perf_counter()
-        found = Timeline.load("t", sources=saver, log=log)
-        assert found.verdict.code == "finished"
-        taken.append(time.perf_counter() - start)
-    return {"figure": "verdict on a 500-step thread, s", "ours": round(median(taken), 3)}
+def verdict_time(folder: Path) -> list[dict[str, Any]]:
+    """Seconds to load a 500-step thread and judge it, from all there is and from each alone."""
+    log, rows = folder / "long.jsonl", []
+    with ExitStack() as ending:
+        savers: dict[str, Any] = {"memory": InMemorySaver()}
+        if url := postgres_url():
+            savers["PlumbSaver"] = ending.enter_context(PlumbSaver(url, schema="bench_tracing"))
+        for name, saver in savers.items():
+            with trace(path=log):
+                graph(500, saver=saver).invoke(ASK, config([], 500, name))
+            for told, given in {"log": log, name: saver, f"{name} and log": [saver, log]}.items():
+                taken = timed(partial(_judged, name, given), 5)
+                rows.append({"verdict on 500 steps from": told, "s": round(median(taken), 3)})
+    return rows
+
+
+def _judged(thread: str, sources: Any) -> None:
+    assert Timeline.load(thread, sources=sources).verdict.code == "finished"
 
 
 def flat_memory(folder: Path) -> dict[str, Any]:
@@ -219,18 +238,27 @@ def cost_sums(folder: Path) -> dict[str, Any]:
     return {"figure": f"cost sums apart, $ ({orphans} orphans)", "ours": apart}
 
 
-def main(argv: list[str] | None = None) -> dict[str, Any]:  # noqa: ARG001 - all take arguments
+def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Print and keep the figures."""
-    with tempfile.TemporaryDirectory() as name:
+    parser = argparse.ArgumentParser(prog="benchmarks tracing", description=__doc__)
+    parser.add_argument("--only", nargs="*", help="any of: cpu, kill, verdict, rest, guard")
+    parser.add_argument("--data", type=Path, help="folder of public data sets, for the guard")
+    asked = parser.parse_args(argv)
+    payload: dict[str, Any] = {"machine": machine("langgraph", "langsmith")}
+    with tempfile.TemporaryDirectory() as name, far_server() as url:
         folder = Path(name)
-        with far_server() as url:
-            cpu = overhead(folder, url)
-        print_table("CPU of tracing, a model and a tool call a step", cpu)
-        kill = after_kill(folder)
-        print_table("After kill -9 at step 40", kill)
-        rest = [verdict_time(folder), flat_memory(folder), cost_sums(folder)]
-        print_table("The rest", rest)
-    payload = {"machine": machine("langgraph", "langsmith"), "cpu": cpu, "kill": kill, "rest": rest}
+        parts: dict[str, tuple[str, Callable[[], list[dict[str, Any]]]]] = {
+            "cpu": ("CPU, a model and a tool call a step", lambda: overhead(folder, url)),
+            "kill": ("After kill -9 at step 40", lambda: after_kill(folder)),
+            "verdict": ("Time to a verdict", lambda: verdict_time(folder)),
+            "rest": ("The rest", lambda: [flat_memory(folder), cost_sums(folder)]),
+        }
+        for part, (title, measure) in parts.items():
+            if not asked.only or part in asked.only:
+                payload[part] = measure()
+                print_table(title, payload[part])
+    if asked.data and (not asked.only or "guard" in asked.only):
+        tracing_guard.main(["--data", str(asked.data)])
     write_json("tracing", payload)
     return payload
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["SAFE_MSGPACK_TYPES", "DeltaSnapshot"]
+from typing import Any
+
+__all__ = ["SAFE_MSGPACK_TYPES", "DeltaSnapshot", "openinference_tracer"]
 
 # Whether a run commits only at its end is told nowhere else; absent where it was not asked for:
 # https://github.com/langchain-ai/langgraph/issues/8702
@@ -17,3 +19,18 @@ from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 # A DeltaChannel's stored state has this type and no public name:
 # https://github.com/langchain-ai/langgraph/issues/8531
 from langgraph.checkpoint.serde.types import _DeltaSnapshot as DeltaSnapshot
+
+
+def openinference_tracer() -> Any:
+    """OpenInference's callback handler: its public instrumentor patches every callback manager.
+
+    https://github.com/Arize-ai/phoenix/pull/1472
+
+    Raises:
+        ImportError: The extra `otel` is not installed.
+    """
+    from openinference.instrumentation.langchain._tracer import (  # noqa: PLC0415 - an extra
+        OpenInferenceTracer,
+    )
+
+    return OpenInferenceTracer

@@ -15,7 +15,7 @@ from plumbgraph.timeline.evidence import (
 )
 
 _TRIGGER = "branch:to:"
-_SHOWN = ("stop_reason", "workspace", "route", "active_skills")
+SHOWN = ("stop_reason", "workspace", "route", "active_skills")
 
 
 class Chain:
@@ -63,26 +63,32 @@ def _fact(found: Any, before: Any, known: set[str]) -> CheckpointFact:
         parent_id=parent,
         step=int(metadata.get("step", -1)),
         source=str(metadata.get("source", "loop")),
-        at=_time(found.checkpoint.get("ts")),
+        at=time_of(found.checkpoint.get("ts")),
         run_id=metadata.get("run_id"),
         changed=_changed(found, before),
         next=_next(values),
         interrupts=_interrupts(writes),
         error=next((str(value) for _, name, value in writes if name == "__error__"), None),
-        answers=tuple(_answer(message) for message in fresh if _kind(message) == "ai"),
-        tools=tuple(_tool_results(fresh, values)),
-        values={name: values[name] for name in _SHOWN if values.get(name) is not None},
-        metadata={k: v for k, v in metadata.items() if isinstance(v, str | int | float)},
+        answers=tuple(answer_of(message) for message in fresh if kind_of(message) == "ai"),
+        tools=tuple(tool_results(fresh, _calls_for(fresh, values))),
+        values={name: values[name] for name in SHOWN if values.get(name) is not None},
+        metadata=plain_metadata(metadata),
     )
 
 
-def _kind(message: Any) -> str:
+def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a checkpoint's metadata is worth showing."""
+    return {k: v for k, v in metadata.items() if isinstance(v, str | int | float)}
+
+
+def kind_of(message: Any) -> str:
+    """`human`, `ai`, `tool` or `system`, or empty for what is no message."""
     return str(getattr(message, "type", "")) if hasattr(message, "content") else ""
 
 
 def _messages(values: Mapping[str, Any]) -> Iterable[list[Any]]:
     for value in values.values():
-        if isinstance(value, list) and value and _kind(value[-1]):
+        if isinstance(value, list) and value and kind_of(value[-1]):
             yield value
 
 
@@ -98,7 +104,8 @@ def _new_messages(values: Mapping[str, Any], known: set[str]) -> Iterable[Any]:
         yield from reversed(fresh)
 
 
-def _answer(message: Any) -> ModelAnswer:
+def answer_of(message: Any) -> ModelAnswer:
+    """What a model's message tells of its call."""
     usage = getattr(message, "usage_metadata", None) or {}
     about = getattr(message, "response_metadata", None) or {}
     return ModelAnswer(
@@ -110,19 +117,24 @@ def _answer(message: Any) -> ModelAnswer:
     )
 
 
-def _tool_results(fresh: list[Any], values: Mapping[str, Any]) -> Iterable[ToolResult]:
-    results = [message for message in fresh if _kind(message) == "tool"]
-    if not results:
-        return
-    wanted = {message.tool_call_id for message in results}
+def _calls_for(fresh: list[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The calls that new tool results answer, looked for from the newest message on."""
+    wanted = {message.tool_call_id for message in fresh if kind_of(message) == "tool"}
     calls: dict[str, Any] = {}
-    for messages in _messages(values):
+    for messages in _messages(values) if wanted else ():
         for message in reversed(messages):
             if wanted <= calls.keys():
                 break
             for call in getattr(message, "tool_calls", None) or ():
                 calls.setdefault(call["id"], call)
-    for message in results:
+    return calls
+
+
+def tool_results(fresh: Iterable[Any], calls: Mapping[str, Any]) -> Iterable[ToolResult]:
+    """The tool results among new messages, with the calls they answer."""
+    for message in fresh:
+        if kind_of(message) != "tool":
+            continue
         call = calls.get(message.tool_call_id) or {}
         content = message.content
         yield ToolResult(
@@ -137,7 +149,11 @@ def _tool_results(fresh: list[Any], values: Mapping[str, Any]) -> Iterable[ToolR
 def _changed(found: Any, before: Any) -> tuple[str, ...]:
     now = found.checkpoint.get("channel_versions") or {}
     then = (before.checkpoint.get("channel_versions") or {}) if before else {}
-    names = (name for name, version in now.items() if then.get(name) != version)
+    return channels_shown(name for name, version in now.items() if then.get(name) != version)
+
+
+def channels_shown(names: Iterable[str]) -> tuple[str, ...]:
+    """The graph's own channels among these, without triggers."""
     return tuple(sorted(name for name in names if ":" not in name and not name.startswith("__")))
 
 
@@ -150,18 +166,21 @@ def _interrupts(writes: Iterable[Any]) -> tuple[Any, ...]:
     kept = list(writes)
     if any(name == "__resume__" for _, name, _ in kept):
         return ()
-    asked: list[Any] = []
-    for _, name, value in kept:
-        if name == "__interrupt__":
-            asked.extend(getattr(each, "value", each) for each in _listed(value))
-    return tuple(asked)
+    return values_of_interrupts(value for _, name, value in kept if name == "__interrupt__")
+
+
+def values_of_interrupts(stored: Iterable[Any]) -> tuple[Any, ...]:
+    """The questions themselves, out of what tasks stored."""
+    found = (each for value in stored for each in _listed(value))
+    return tuple(getattr(each, "value", each) for each in found)
 
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _time(text: Any) -> datetime | None:
+def time_of(text: Any) -> datetime | None:
+    """A checkpoint's time, or `None` where it tells none."""
     try:
         return datetime.fromisoformat(str(text))
     except ValueError:

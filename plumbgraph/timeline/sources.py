@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from plumbgraph.errors import SettingsError
-from plumbgraph.timeline.checkpoints import Chain
+from plumbgraph.timeline.checkpoints import SHOWN, Chain
 from plumbgraph.timeline.evidence import EffectFact, Evidence, Record, Source, StatusFact
+from plumbgraph.timeline.saver_steps import evidence_of
 from plumbgraph.tracing.processes import Process, lives, process_of
 from plumbgraph.tracing.reader import LogReader, log_files
 
@@ -125,26 +127,35 @@ class SaverSource:
 
     def read(self, thread_id: str) -> Evidence:
         """The chain of checkpoints that ends in the head."""
-        chain = Chain(self.checkpoint_id)
-        for found in self.saver.list(_root(thread_id), limit=self.most):
-            chain.add(found)
         status = None
         if not self.checkpoint_id and hasattr(self.saver, "run_status"):
             status = _tried(lambda: self.saver.run_status(thread_id))
+        if hasattr(self.saver, "steps"):
+            found = self.saver.steps(thread_id, channels=SHOWN, limit=self._limit)
+            return evidence_of(found, self.checkpoint_id, _status(status))
+        chain = Chain(self.checkpoint_id)
+        for each in self.saver.list(_root(thread_id), limit=self._limit):
+            chain.add(each)
         return chain.evidence(_status(status))
 
     async def aread(self, thread_id: str) -> Evidence:
         """The chain of checkpoints; see `read`."""
-        chain = Chain(self.checkpoint_id)
-        async for found in self.saver.alist(_root(thread_id), limit=self.most):
-            chain.add(found)
         status = None
         if not self.checkpoint_id and hasattr(self.saver, "arun_status"):
-            try:
+            with contextlib.suppress(LookupError):
                 status = await self.saver.arun_status(thread_id)
-            except LookupError:
-                status = None
+        if hasattr(self.saver, "asteps"):
+            found = await self.saver.asteps(thread_id, channels=SHOWN, limit=self._limit)
+            return evidence_of(found, self.checkpoint_id, _status(status))
+        chain = Chain(self.checkpoint_id)
+        async for each in self.saver.alist(_root(thread_id), limit=self._limit):
+            chain.add(each)
         return chain.evidence(_status(status))
+
+    @property
+    def _limit(self) -> int:
+        # A head that was named may be far from the newest one.
+        return max(self.most, _MOST) if self.checkpoint_id else self.most
 
 
 def _root(thread_id: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
@@ -11,8 +12,11 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
+from operator import is_
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 from plumbgraph.tracing.redact import SUSPECT, redact
 
@@ -24,16 +28,18 @@ _SECRET_NAME = re.compile(
     r"|\w+secret|token|\w+token|authorization|credentials?)",
     re.IGNORECASE,
 )
-_PLAIN = (int, float, bool, type(None))
+_LEAST, _MOST = -(2**63), 2**64 - 1
+_PLAIN = (float, bool, type(None))
 _SAFE = (int, float, datetime, date, time, timedelta, UUID, Decimal, Enum, bytes, bytearray)
 _harmless: set[int] = set()
+_messages: dict[int, tuple[weakref.ref[Any], tuple[Any, ...], orjson.Fragment]] = {}
 
 
 def anonymized(data: Any) -> Any:
-    """Dicts, lists and texts without secrets and mail addresses; other values in plain form.
+    """A payload without secrets and mail addresses, for orjson to write.
 
     A text under a key that names a secret (`password`, `api_key`, `token`, …) goes as a whole.
-    Models and dataclasses become dicts, unknown objects their text.
+    Models and dataclasses become dicts, messages finished JSON, unknown objects their text.
     """
     kind = type(data)
     if kind is str:
@@ -42,6 +48,8 @@ def anonymized(data: Any) -> Any:
         return _anonymized_dict(data)
     if kind is list or kind is tuple:
         return [anonymized(value) for value in data]
+    if kind is int:  # JSON writers refuse larger ones
+        return data if _LEAST <= data <= _MOST else str(data)
     return data if kind in _PLAIN else _anonymized_object(data)
 
 
@@ -57,6 +65,8 @@ def _anonymized_dict(data: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def _anonymized_object(data: Any) -> Any:
     """What is no plain value, in the form in which LangSmith's SDK would write it."""
+    if hasattr(data, "content") and hasattr(data, "additional_kwargs"):
+        return _message(data)
     if isinstance(data, _SAFE):
         return data
     if isinstance(data, str):
@@ -68,6 +78,19 @@ def _anonymized_object(data: Any) -> Any:
     except Exception:  # noqa: BLE001 - pydantic's and the user's own code; a sink never raises
         told = None
     return clean(str(data)) if told is None else _anonymized_dict(told)
+
+
+def _message(message: Any) -> Any:
+    """A message as finished JSON; a state shows the same ones step after step."""
+    mark, parts = id(message), (message.content, getattr(message, "usage_metadata", None))
+    known = _messages.get(mark)
+    if known is not None and known[0]() is message and all(map(is_, known[1], parts)):
+        return known[2]
+    told = _anonymized_dict(message.model_dump(mode="json", exclude_none=True))
+    found = orjson.Fragment(orjson.dumps(told, default=str, option=orjson.OPT_NON_STR_KEYS))
+    forget = weakref.ref(message, lambda _: _messages.pop(mark, None))
+    _messages[mark] = forget, parts, found
+    return found
 
 
 def _as_dict(data: Any) -> Mapping[Any, Any] | None:
@@ -98,6 +121,8 @@ def clean(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def _cleaned(text: str) -> str:
+    if not text.isascii():  # lone surrogates are no UTF-8
+        text = text.encode(errors="replace").decode()
     return redact(text) if SUSPECT.search(text) else text
 
 
@@ -106,7 +131,7 @@ def _cleaned_long(text: str) -> str:
     mark = hash(text)
     if mark in _harmless:
         return text
-    found = redact(text) if SUSPECT.search(text) else text
+    found = _cleaned.__wrapped__(text)
     if found == text:
         if len(_harmless) >= _MOST_MARKS:
             _harmless.clear()

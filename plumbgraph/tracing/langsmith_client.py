@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from langsmith import Client, utils
+from langsmith.env import get_langchain_env_var_metadata, get_runtime_environment
 
 from plumbgraph.tracing.anonymize import anonymized, clean
 
@@ -31,19 +32,26 @@ class CleanClient(Client):
         self, name: str, inputs: dict[str, Any], run_type: Any, *args: Any, **more: Any
     ) -> None:
         """Send a run's beginning, or the whole of it."""
-        told = inputs
-        if run_type == "chain" and more.get("parent_run_id"):
-            told = _shortened(inputs)
-            if more.get("outputs"):
-                more["outputs"] = _shortened(more["outputs"])
+        told, extra = inputs, more.get("extra") or {}
+        if not more.get("parent_run_id"):
+            # What the machine is like is said once a trace, not with every call.
+            runtime = {**get_runtime_environment(), **(extra.get("runtime") or {})}
+            metadata = {**get_langchain_env_var_metadata(), **(extra.get("metadata") or {})}
+            more["extra"] = {**extra, "runtime": runtime, "metadata": metadata}
+        else:
+            more["extra"] = {key: value for key, value in extra.items() if key != "runtime"}
+            if run_type == "chain":
+                told, more["outputs"] = _shortened(inputs), _shortened(more.get("outputs"))
         super().create_run(clean(name), anonymized(told), run_type, *args, **_cleaned(more))
 
     def update_run(self, run_id: UUID | str, **more: Any) -> None:
         """Send a run's end."""
-        if more.get("run_type") == "chain" and more.get("parent_run_id"):
-            for key in ("inputs", "outputs"):
-                if more.get(key):
-                    more[key] = _shortened(more[key])
+        if more.get("parent_run_id"):
+            extra = more.get("extra") or {}
+            more["extra"] = {key: value for key, value in extra.items() if key != "runtime"}
+            if more.get("run_type") == "chain":
+                more["inputs"] = _shortened(more.get("inputs"))
+                more["outputs"] = _shortened(more.get("outputs"))
         if isinstance(more.get("name"), str):
             more["name"] = clean(more["name"])
         super().update_run(run_id, **_cleaned(more, "inputs"))
@@ -64,7 +72,12 @@ def client_for(
         forget()
         try:
             key = os.environ.get("LANGSMITH_API_KEY") or ("none" if url else None)
-            return CleanClient(api_url=url, api_key=key, tracing_error_callback=failed)
+            return CleanClient(
+                api_url=url,
+                api_key=key,
+                tracing_error_callback=failed,
+                omit_traced_runtime_info=True,
+            )
         finally:
             os.environ.pop(_FAILED, None)
             if before is not None:

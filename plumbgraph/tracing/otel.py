@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from plumbgraph.errors import MissingExtra, SettingsError
 from plumbgraph.tracing.anonymize import anonymized
+from plumbgraph.upstream import openinference_tracer
 
 
 class OpenTelemetry:
@@ -48,7 +49,6 @@ class OpenTelemetry:
         self.provider = parts["provider"](resource=resource)
         self.provider.add_span_processor(parts["batch"](_redacting(sends, parts)))
         tracer = self.provider.get_tracer("plumbgraph")
-        # With its public instrumentor every callback manager of the process would be patched.
         handler = parts["handler"](tracer, separate_trace_from_runtime_context=False)
         self.callbacks: list[Any] = [handler]
 
@@ -116,9 +116,7 @@ def _attributes(given: Any) -> dict[str, Any]:
 
 def _parts() -> dict[str, Any]:
     try:
-        from openinference.instrumentation.langchain._tracer import (  # noqa: PLC0415 - an extra
-            OpenInferenceTracer,
-        )
+        handler = openinference_tracer()
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter,
         )
@@ -136,7 +134,7 @@ def _parts() -> dict[str, Any]:
     except ImportError as fault:
         raise MissingExtra("OpenTelemetry needs further packages.", extra="otel") from fault
     return {
-        "handler": OpenInferenceTracer,
+        "handler": handler,
         "otlp": OTLPSpanExporter,
         "resource": Resource,
         "provider": TracerProvider,

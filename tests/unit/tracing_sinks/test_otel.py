@@ -62,3 +62,15 @@ def test_secrets_are_in_no_span() -> None:
 def test_where_to_send_must_be_said() -> None:
     with pytest.raises(SettingsError, match="endpoint or an exporter"):
         OpenTelemetry()
+
+
+def test_openinferences_handler_is_a_callback_handler_that_takes_a_tracer() -> None:
+    from langchain_core.callbacks import BaseCallbackHandler
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from plumbgraph.upstream import openinference_tracer
+
+    kind = openinference_tracer()
+    tracer = TracerProvider().get_tracer("test")
+    made = kind(tracer, separate_trace_from_runtime_context=False)
+    assert isinstance(made, BaseCallbackHandler)
