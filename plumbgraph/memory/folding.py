@@ -13,6 +13,7 @@ _NUMBER = re.compile(r"(?<![\w.])[$€£]?(\d[\d,]*(?:\.\d+)?)\s*(%|[a-z]+)?")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _DATE = re.compile(rf"\b(?:\d{{4}}-\d\d-\d\d|(?:{_DAY}\s+)?{_MONTH}\.?(?:\s+\d{{1,2}})?)\b")
+_VALUE = re.compile(rf"\d|\b{_MONTH}")
 _COVERED = 0.3
 
 
@@ -46,9 +47,13 @@ def contradiction(
     mass = sum(weights.values())
     if mass <= 0:
         return None
+    # most texts hold no value at all, and then there is nothing to stem
+    valued = [entry for entry in told if _VALUE.search(plain(entry.text))]
+    if len(valued) < 2:  # noqa: PLR2004 - a pair
+        return None
     spoken = [
         (entry, [part for part in _parts(entry.text, weights, language) if part[1]])
-        for entry in told
+        for entry in valued
     ]
     best: Fold | None = None
     for i, (one, of_one) in enumerate(spoken):
@@ -67,6 +72,8 @@ def _parts(
 ) -> list[tuple[set[str], dict[str, set[str]]]]:
     parts = []
     for sentence in _SENTENCE.split(text):
+        if not _VALUE.search(plain(sentence)):
+            continue
         shared = set(terms(sentence, language)) & set(weights)
         if shared:
             parts.append((shared, _values(plain(sentence))))

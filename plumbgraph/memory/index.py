@@ -62,6 +62,7 @@ class NamespaceIndex:
         self._groups: array[int] = array("I")
         self._group_ids: dict[str, int] = {"": 0}
         self._expiring: list[tuple[int, str]] = []
+        self._pinned: dict[str, int] = {}
 
     @property
     def bytes(self) -> int:
@@ -83,6 +84,7 @@ class NamespaceIndex:
             return
         self.entries.pop(key, None)
         self.vectors.pop(key, None)
+        self._pinned.pop(key, None)
         if old is not None and old.slot is not None:
             self.text.remove(old.slot)
         if record is None:
@@ -90,6 +92,8 @@ class NamespaceIndex:
             return
         marks = record.marks
         slot = self._indexed(key, record, marks)
+        if marks.pinned:
+            self._pinned[key] = record.updated_us
         texts = self._texts(record) if self._texts else ""
         self.entries[key] = Entry(
             slot, record.version, record.updated_us, record.ttl_ms, marks, texts
@@ -156,8 +160,7 @@ class NamespaceIndex:
 
     def pinned(self) -> list[str]:
         """Keys of pinned items, the last changed first."""
-        found = [key for key, entry in self.entries.items() if entry.marks.pinned]
-        return sorted(found, key=lambda key: -self.entries[key].updated_us)
+        return sorted(self._pinned, key=lambda key: -self._pinned[key])
 
     def newest(self, most: int) -> list[str]:
         """Keys of the items changed last."""

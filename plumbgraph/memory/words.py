@@ -28,12 +28,17 @@ _CONTRACTIONS = re.compile(r"['\u2019](?:s|re|ve|ll|d|m|t)$")
 
 def plain(text: str) -> str:
     """Text in one Unicode form and one case."""
+    if text.isascii():
+        return text.lower()
     return unicodedata.normalize("NFKC", text).casefold()
 
 
 def raw_words(text: str) -> list[str]:
     """The words of a text in order, lower case, contractions cut."""
-    return [_CONTRACTIONS.sub("", word) for word in _WORD.findall(plain(text))]
+    words = _WORD.findall(plain(text))
+    if "'" in text or "\u2019" in text:
+        return [_CONTRACTIONS.sub("", word) for word in words]
+    return list(words)
 
 
 def name_words(name: str) -> list[str]:
