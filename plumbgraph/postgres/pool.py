@@ -36,6 +36,7 @@ _POOLED_AWAY = (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatemen
 _REPEATABLE = (*_POOLED_AWAY, errors.AdminShutdown)
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _WAIT_S = 15.0
+_WHO = "SELECT pg_backend_pid()"
 _FAREWELL = 4  # reads until end-of-file shows behind the server's last words
 
 
@@ -63,8 +64,8 @@ class Database:
 
     Does no I/O until first used, and needs no running loop to be made. A dropped connection is
     noticed before it is used and replaced. Safe through PgBouncer in transaction mode: nothing
-    depends on the session, and where prepared statements turn out not to work they are switched
-    off for good after one retry.
+    depends on the session, and behind a pooler statements are not prepared: psycopg's names for
+    them are the same in every client, so that one client would run another's statement.
 
     Args:
         postgres: URL (both colours), a function that returns one (called once, off the loop,
@@ -105,6 +106,7 @@ class Database:
         self._on_event = on_event or _log
         self._prepare: int | None = 1
         self._ready = not auto_setup
+        self._looked = False
         self._texts: dict[str, str] = {}
         self._sync: SyncPool | None = None
         self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncPool] = WeakKeyDictionary()
@@ -165,6 +167,7 @@ class Database:
         if not self._ready:
             self.setup()
         with faults(self.target), self._sync_pool().connection() as connection:
+            self._look(connection)
             connection.prepare_threshold = self._prepare
             with connection.transaction():
                 yield connection
@@ -176,6 +179,7 @@ class Database:
             await self.asetup()
         pool = await self._async_pool()
         async with pool.connection() as connection:
+            await self._alook(connection)
             connection.prepare_threshold = self._prepare
             with faults(self.target):
                 async with connection.transaction():
@@ -203,6 +207,7 @@ class Database:
 
     def _attempt(self, batch: Batch) -> Replies:
         with self._sync_pool().connection() as connection:
+            self._look(connection)
             connection.prepare_threshold = self._prepare
             if len(batch) == 1:
                 return [self._execute(connection, batch[0]).fetched()]
@@ -213,6 +218,7 @@ class Database:
     async def _aattempt(self, batch: Batch) -> Replies:
         pool = await self._async_pool()
         async with pool.connection() as connection:
+            await self._alook(connection)
             connection.prepare_threshold = self._prepare
             if len(batch) == 1:
                 return [await (await self._aexecute(connection, batch[0])).afetched()]
@@ -247,6 +253,23 @@ class Database:
         if text is None:
             text = self._texts[sql] = sql.replace("{schema}", f'"{self.schema}"')
         return text
+
+    def _look(self, connection: Connection[Any]) -> None:
+        if not self._looked:
+            found = connection.execute(_WHO).fetchone()
+            self._notice(connection.info.backend_pid, found)
+
+    async def _alook(self, connection: AsyncConnection[Any]) -> None:
+        if not self._looked:
+            found = await (await connection.execute(_WHO)).fetchone()
+            self._notice(connection.info.backend_pid, found)
+
+    def _notice(self, told: int, found: Any) -> None:
+        """A pooler tells its clients a process of its own invention."""
+        if found is not None and found[0] != told:
+            self._prepare = None
+            self._on_event("postgres.prepare_disabled", "a pooler stands in between")
+        self._looked = True  # last, so that whoever comes meanwhile looks too
 
     def _learn(self, error: Exception) -> None:
         if isinstance(error, _POOLED_AWAY):

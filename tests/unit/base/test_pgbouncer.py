@@ -66,3 +66,24 @@ async def test_async_runs_through_it(bouncer: str, schema: str) -> None:
     async with Database(bouncer, schema=schema) as database:
         for number in range(20):
             assert await database.asend((Statement("SELECT %s::int", (number,)),)) == [[(number,)]]
+
+
+def test_no_client_runs_a_statement_that_another_prepared(bouncer: str, schema: str) -> None:
+    """Psycopg numbers prepared statements per connection: alike names, unlike statements."""
+    events: list[str] = []
+    many = [
+        Database(bouncer, schema=schema, on_event=lambda name, _: events.append(name))
+        for _ in range(4)
+    ]
+
+    def ask(number: int) -> tuple[int, int]:
+        mine = number % len(many)
+        sql = f"SELECT %s::int + {mine * 1000}"
+        [[(found,)]] = many[mine].send((Statement(sql, (number,), binary=True),))
+        return int(found), number + mine * 1000
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [found == wanted for found, wanted in pool.map(ask, range(400))] == [True] * 400
+    for each in many:
+        each.close()
+    assert set(events) == {"postgres.prepare_disabled"}
