@@ -19,7 +19,7 @@ from plumbgraph.agents.node import Ask, Node, State
 from plumbgraph.clock import SYSTEM
 from plumbgraph.errors import PolicyDenied, UnknownPrice
 from plumbgraph.plan import Plan
-from plumbgraph.policy import Decision, ModelRules, Policy, ToolRules, Verdict
+from plumbgraph.policy import Decision, ModelRules, Policy, ToolRules, Verdict, WebRules
 
 KIND = "plumbgraph.tool_approval"
 Update: TypeAlias = Any
@@ -28,6 +28,12 @@ Update: TypeAlias = Any
 def speaks_of_tools(policy: Policy) -> bool:
     """Whether any layer has a rule about tools or the addresses in their arguments."""
     return any(rules.tools != ToolRules() for rules in policy.rules.values())
+
+
+def gates(policy: Policy, node: Any) -> bool:
+    """Whether a policy can refuse a call of a tool node: by the tool, or by an address in it."""
+    web = any(rules.web != WebRules() for rules in policy.rules.values())
+    return speaks_of_tools(policy) or (web and bool(url_arguments(node)))
 
 
 def speaks_of_models(policy: Policy) -> bool:
@@ -95,6 +101,7 @@ class GateNode(Node):
         self.inner = inner
         self.policy = policy
         self.exempt = frozenset(exempt)
+        self._urls = url_arguments(inner)
         # An instance's own: the channels are those of the node inside.
         self.state_schema = getattr(inner, "state_schema", None)  # type: ignore[misc]
 
@@ -116,7 +123,7 @@ class GateNode(Node):
     def _refused(self, calls: Sequence[ToolCall]) -> dict[str, ToolMessage]:
         """The answers to the calls that may not run, by the calls' ids."""
         judged = {
-            str(made["id"]): (made, self.policy.tool(made["name"], made["args"]))
+            str(made["id"]): (made, self._judged(made))
             for made in calls
             if made["name"] not in self.exempt
         }
@@ -127,6 +134,10 @@ class GateNode(Node):
             for key, (made, decision) in judged.items()
             if not decision.allowed and key not in agreed
         }
+
+    def _judged(self, made: ToolCall) -> Decision:
+        urls = self._urls.get(made["name"], ())
+        return self.policy.tool(made["name"], made["args"], url_arguments=urls)
 
     def _refusal(self, made: ToolCall, decision: Decision) -> ToolMessage:
         with suppress(PolicyDenied):  # it is recorded, the model is told, and the run goes on
@@ -140,6 +151,19 @@ class GateNode(Node):
             tool_call_id=str(made["id"]),
             status="error",
         )
+
+
+def url_arguments(node: Any) -> dict[str, tuple[str, ...]]:
+    """Which arguments of a tool node's tools are web addresses, as the tools' metadata says.
+
+    Args:
+        node: The tool node, or nodes around it that hold it as `inner`.
+    """
+    while not hasattr(node, "tools_by_name") and hasattr(node, "inner"):
+        node = node.inner
+    tools: Mapping[str, BaseTool] = getattr(node, "tools_by_name", {})
+    told = {name: (tool.metadata or {}).get("url_arguments", ()) for name, tool in tools.items()}
+    return {name: tuple(arguments) for name, arguments in told.items() if arguments}
 
 
 def question(asked: Mapping[str, tuple[ToolCall, Decision]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.runtime import Runtime
 from typing_extensions import override
 
-from plumbgraph.agents.gate import GateNode, permitted_model, speaks_of_models, speaks_of_tools
+from plumbgraph.agents.gate import GateNode, gates, permitted_model, speaks_of_models
 from plumbgraph.agents.model import ChooseModel, ModelNode, Section
 from plumbgraph.agents.models import resolve_model
 from plumbgraph.agents.node import Ask, Node, State
@@ -170,7 +170,7 @@ def tool_step(
         from plumbgraph.agents.workspace import WorkspaceNode  # noqa: PLC0415 - only with one
 
         step = WorkspaceNode(step, workspace=workspace)
-    if not speaks_of_tools(policy):
+    if not gates(policy, step):
         return step
     exempt = [tool.name for tool in skilled.kit.own] if skilled else []
     return GateNode(step, policy=policy, exempt=exempt)

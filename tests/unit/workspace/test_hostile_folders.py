@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import socket
 import stat
 import sys
@@ -244,3 +246,106 @@ def test_quota_counts_before_it_reads(folder: Path, blobs: FolderBlobs) -> None:
     with pytest.raises(WorkspaceQuota):
         Workspace(folder, blobs=blobs, quota=Quota()).snapshot()
     assert time.monotonic() - begun < 30
+
+
+def test_hard_links_become_files_of_their_own(
+    workspace: Workspace, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "one").write_text("shared")
+    os.link(folder / "one", folder / "two")
+    manifest = workspace.snapshot()
+    other = Workspace(tmp_path / "o", blobs=workspace.blobs)
+    other.restore(manifest)
+    assert (tmp_path / "o/one").stat().st_ino != (tmp_path / "o/two").stat().st_ino
+    time.sleep(0.05)
+    assert workspace.snapshot() == manifest
+    with (folder / "one").open("a") as file:
+        file.write(", changed through one name")
+    changed = workspace.snapshot()
+    assert workspace.read(changed, "two") == b"shared, changed through one name"
+    workspace.restore(manifest)
+    assert [(folder / name).read_text() for name in ("one", "two")] == ["shared", "shared"]
+
+
+def in_a_child(act: Callable[[], None]) -> int:
+    """The exit code of a process that runs `act`: 0 when it returns."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            act()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_a_disk_without_room_in_the_midst_of_a_file(workspace: Workspace, folder: Path) -> None:
+    """A real limit of the kernel: the write of a large file is cut short half-way."""
+    (folder / "small").write_text("small")
+    (folder / "large").write_bytes(os.urandom(400_000))
+    manifest = workspace.snapshot()
+    (folder / "large").write_text("old")
+    workspace.snapshot()
+
+    def restore() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        with pytest.raises(WorkspaceQuota, match="No room"):
+            workspace.restore(manifest)
+
+    assert in_a_child(restore) == 0
+    assert (folder / "large").read_text() == "old", "never half of a file"
+    workspace.restore(manifest)
+    assert (folder / "large").stat().st_size == 400_000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody without rights")
+def test_a_read_only_folder_can_be_recorded_but_not_restored() -> None:
+    with tempfile.TemporaryDirectory() as base:
+        Path(base).chmod(0o777)
+        folder, blobs = Path(base) / "work", FolderBlobs(Path(base) / "blobs")
+        folder.mkdir()
+        (folder / "a").write_text("old")
+        old = Workspace(folder, blobs=blobs, side=Path(base) / "s").snapshot()
+        (folder / "a").write_text("new")
+        Workspace(folder, blobs=blobs, side=Path(base) / "s").snapshot()
+        for path in [folder, *folder.iterdir()]:
+            path.chmod(0o555 if path.is_dir() else 0o444)
+        for path in [blobs.root, *blobs.root.rglob("*")]:
+            path.chmod(0o777 if path.is_dir() else 0o666)
+
+        def act() -> None:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            visitor = Workspace(folder, blobs=blobs, side=Path(base) / "side")
+            assert visitor.read(visitor.snapshot(), "a") == b"new"
+            with pytest.raises(WorkspaceUnwritable, match="cannot be read or changed"):
+                visitor.restore(old)
+
+        assert in_a_child(act) == 0
+        assert (folder / "a").read_text() == "new"
+
+
+def test_folder_times_that_do_not_move_are_not_trusted(
+    folder: Path, blobs: FolderBlobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some mounts keep a folder's times when a name is added: then every name is listed."""
+    monkeypatch.setattr("plumbgraph.workspace.files._stirs", lambda *_: False)
+    workspace = Workspace(folder, blobs=blobs)
+    (folder / "a").write_text("a")
+    time.sleep(0.05)
+    first = workspace.snapshot()
+    assert workspace.snapshot() == first
+    status = folder.stat()
+    (folder / "b").write_text("b")
+    os.utime(folder, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert workspace.snapshot().files == 2
+
+
+def test_folder_times_are_looked_at_where_they_move(folder: Path) -> None:
+    from plumbgraph.workspace.files import listings_show_in_times
+
+    assert listings_show_in_times(str(folder))
+    assert list(folder.iterdir()) == []
