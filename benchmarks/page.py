@@ -15,6 +15,7 @@ TITLES = {
     "servers": "Embedded servers",
     "state": "State",
     "workspace": "Workspace",
+    "workspace_crash": "Workspace and effects under kills",
     "memory": "Memory",
     "skills": "Skills",
     "routing": "Routing and budgets",
