@@ -3,7 +3,7 @@
 Two agents, a chain that pays and writes files and a fan-out of twelve branches, each with
 plumbgraph's parts and as LangGraph alone runs it on PostgresSaver. Both columns get the same kinds
 of kills: the chain at named points and at random, the fan-out at random with 30 ms added to every
-save. `--kills` is the number of trials of ours in all; the peer gets a smaller, fixed number.
+save. `--kills` and `--peers` are the numbers of trials in all; a trial has one or two kills.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SHOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to run and kill: what of ours, what of the peer's, and how."""
+    """One way to run and kill: what of ours, what of the peer's, how, and shares of the trials."""
 
     name: str
     ours: str
@@ -49,7 +49,7 @@ class Way:
     share: float
     options: dict[str, Any] = field(default_factory=dict)
     given: Any = None
-    peers: int = 60
+    peers: float = 0.14
 
 
 WAYS = (
@@ -78,7 +78,7 @@ WAYS = (
                 "points": ("random",),
             },
             FAN,
-            peers=120 if ours == "fan" else 0,
+            peers=0.25 if ours == "fan" else 0,
         )
         for ours, name in (("fan", ""), ("journaled_fan", ", no workspace"))
         for durability in ("sync", "async")
@@ -90,7 +90,7 @@ WAYS = (
         0.1,
         {"double_resume": True, "kills_each": 1},
         CHAIN,
-        peers=20,
+        peers=0.08,
     ),
     Way(
         "server crashes and recovers",
@@ -104,19 +104,18 @@ WAYS = (
 )
 
 
-def settings(url: str, kills: int, way: Way, *, peers: bool) -> Iterator[tuple[str, Setting]]:
+def settings(url: str, kills: int, peers: int, way: Way) -> Iterator[tuple[str, Setting]]:
     """The series of one way: ours and, where it has one, the peer's."""
     ours = Setting(f"{SAMPLE}:{way.ours}", url, way.given, seed="bench", timeout_s=180)
     ours = replace(ours, kills=max(1, round(kills * way.share)), **way.options)
     yield "plumbgraph", ours
     if way.peers and peers:
+        number = max(1, round(peers * way.peers))
         points = tuple(p for p in ours.points if p in SHARED)
         graph = f"{SAMPLE}:{way.peer}"
         yield (
             "PostgresSaver",
-            replace(
-                ours, graph=graph, saver="postgres", kills=way.peers, points=points, kills_each=1
-            ),
+            replace(ours, graph=graph, saver="postgres", kills=number, points=points, kills_each=1),
         )
 
 
@@ -149,14 +148,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="trials of ours in all")
     parser.add_argument("--only", help="ways whose name begins so")
-    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--peers", type=int, default=100, help="trials of the peer in all")
     asked, _ = parser.parse_known_args(arguments)
     rows: list[dict[str, Any]] = []
     with servers_up():
         for way in (w for w in WAYS if w.name.startswith(asked.only or "")):
-            for saver, setting in settings(
-                str(postgres_url()), asked.kills, way, peers=not asked.no_peers
-            ):
+            for saver, setting in settings(str(postgres_url()), asked.kills, asked.peers, way):
                 began = time.perf_counter()
                 report = crashtest(setting)
                 rows.append(row(way, saver, report, time.perf_counter() - began))

@@ -25,6 +25,7 @@ from plumbgraph.state import PlumbSaver
 from plumbgraph.testing.crash import Setting, crashtest
 from plumbgraph.workspace import Workspace
 
+DURABILITIES = pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 T1: Any = {"configurable": {"thread_id": "t1"}}
 SAMPLE = "plumbgraph.testing.crash.sample"
 
@@ -73,7 +74,7 @@ def sending(journal: Journal, sent: list[str]) -> Any:
     return lambda _: {"messages": [AIMessage(str(journal.call(send)))]}
 
 
-@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+@DURABILITIES
 def test_a_kill_under_every_durability(postgres_admin: str, durability: Any) -> None:
     given = {"messages": [["user", "work"]]}
     points = ("before-effect", "effect-recorded", "blobs-stored")
@@ -109,8 +110,27 @@ def test_power_tears_files_and_the_next_process_repairs_them(tmp_path: Path) -> 
     assert (folder / "a").read_bytes() == b"content"
 
 
+@DURABILITIES
+def test_a_server_that_crashes_and_recovers(durability: Any) -> None:
+    """PostgreSQL itself, in the midst of the run; a run that fails of it is resumed."""
+    setting = Setting(
+        f"{SAMPLE}:chain",
+        "",
+        {"messages": [["user", "work"]]},
+        kills=1,
+        seed=f"restart-{durability}",
+        durability=durability,
+        kills_each=1,
+        points=("server-restart",),
+    )
+    report = crashtest(setting)
+    assert report.verdict == "sound", report.facts()
+    assert report.total("restarts") == 1
+
+
+@DURABILITIES
 def test_the_database_restarts_before_a_snapshot(
-    saver: PlumbSaver, database: Cuttable, postgres_url: str, tmp_path: Path
+    saver: PlumbSaver, database: Cuttable, postgres_url: str, tmp_path: Path, durability: Any
 ) -> None:
     workspace = Workspace(tmp_path / "work", blobs=PostgresBlobs(database))
 
@@ -124,23 +144,26 @@ def test_the_database_restarts_before_a_snapshot(
         return {"messages": [AIMessage("x")]}
 
     graph = graph_of(WorkspaceNode(node, workspace=workspace), saver)
-    state = graph.invoke({"messages": []}, T1)
+    state = graph.invoke({"messages": []}, T1, durability=durability)
     assert workspace.read(state["workspace"], "a") == b"a"
 
 
-def test_a_cut_before_an_effect_starts_nothing(saver: PlumbSaver, database: Cuttable) -> None:
+@DURABILITIES
+def test_a_cut_before_an_effect_starts_nothing(
+    saver: PlumbSaver, database: Cuttable, durability: Any
+) -> None:
     sent: list[str] = []
     graph = graph_of(sending(journal_for(saver, database), sent), saver)
     database.cut = "INSERT INTO {schema}.effects"
     with pytest.raises(StoreUnavailable):
-        graph.invoke({"messages": []}, T1)
+        graph.invoke({"messages": []}, T1, durability=durability)
     assert sent == []
     database.cut = ""
-    assert graph.invoke(None, T1)["messages"][-1].content == "sent"
+    assert graph.invoke(None, T1, durability=durability)["messages"][-1].content == "sent"
     assert sent == ["x"]
 
 
-@pytest.mark.parametrize("durability", ["sync", "async"])
+@DURABILITIES
 def test_a_cut_while_a_result_is_recorded_is_asked_about(
     saver: PlumbSaver, database: Cuttable, durability: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,14 +174,15 @@ def test_a_cut_while_a_result_is_recorded_is_asked_about(
     with pytest.raises(StoreUnavailable):
         graph.invoke({"messages": []}, T1, durability=durability)
     database.cut = ""
-    asked = graph.invoke(None, T1)["__interrupt__"][0].value
+    asked = graph.invoke(None, T1, durability=durability)["__interrupt__"][0].value
     assert asked["effects"][0]["name"] == "send"
-    graph.invoke(Command(resume="done"), T1)
+    graph.invoke(Command(resume="done"), T1, durability=durability)
     assert sent == ["x"]
 
 
+@DURABILITIES
 def test_a_short_cut_while_a_result_is_recorded_is_waited_out(
-    saver: PlumbSaver, database: Cuttable
+    saver: PlumbSaver, database: Cuttable, durability: Any
 ) -> None:
     sent: list[str] = []
     journal = journal_for(saver, database)
@@ -171,12 +195,14 @@ def test_a_short_cut_while_a_result_is_recorded_is_waited_out(
         return "sent"
 
     graph = graph_of(lambda _: {"messages": [AIMessage(journal.call(send))]}, saver)
-    assert graph.invoke({"messages": []}, T1)["messages"][-1].content == "sent"
+    done = graph.invoke({"messages": []}, T1, durability=durability)
+    assert done["messages"][-1].content == "sent"
     assert sent == ["x"]
 
 
+@DURABILITIES
 def test_a_cut_during_a_snapshot_fails_the_run_and_loses_nothing(
-    saver: PlumbSaver, database: Cuttable, tmp_path: Path
+    saver: PlumbSaver, database: Cuttable, tmp_path: Path, durability: Any
 ) -> None:
     workspace = Workspace(tmp_path / "work", blobs=PostgresBlobs(database))
 
@@ -186,18 +212,37 @@ def test_a_cut_during_a_snapshot_fails_the_run_and_loses_nothing(
         return {"messages": [AIMessage("x")]}
 
     graph = graph_of(WorkspaceNode(node, workspace=workspace), saver)
-    graph.invoke({"messages": []}, T1)
+    graph.invoke({"messages": []}, T1, durability=durability)
     database.cut = "INSERT INTO {schema}.blobs"
     with pytest.raises(StoreUnavailable):
-        graph.invoke({"messages": []}, T1)
+        graph.invoke({"messages": []}, T1, durability=durability)
     database.cut = ""
-    state = graph.invoke(None, T1)
+    state = graph.invoke(None, T1, durability=durability)
     assert workspace.read(state["workspace"], "log") == b"xx"
     assert (tmp_path / "work/log").read_text() == "xx"
 
 
+@DURABILITIES
+def test_two_that_resume_at_once_do_no_harm(postgres_admin: str, durability: Any) -> None:
+    setting = Setting(
+        f"{SAMPLE}:chain",
+        postgres_admin,
+        {"messages": [["user", "work"]]},
+        kills=1,
+        seed=f"double-{durability}",
+        durability=durability,
+        kills_each=1,
+        double_resume=True,
+        points=("after-effect", "effect-recorded"),
+    )
+    report = crashtest(setting)
+    assert report.kills == 1
+    assert report.verdict == "sound", report.facts()
+
+
+@DURABILITIES
 def test_two_that_resume_without_a_claim_do_an_effect_once(
-    saver: PlumbSaver, database: Cuttable
+    saver: PlumbSaver, database: Cuttable, durability: Any
 ) -> None:
     sent: list[str] = []
     fails = [True]
@@ -212,12 +257,12 @@ def test_two_that_resume_without_a_claim_do_an_effect_once(
 
     graph = graph_of(node, saver)
     with pytest.raises(ValueError):  # noqa: PT011 - the test's own
-        graph.invoke({"messages": []}, T1)
+        graph.invoke({"messages": []}, T1, durability=durability)
     problems: list[Exception] = []
 
     def resume() -> None:
         try:
-            graph.invoke(None, T1)
+            graph.invoke(None, T1, durability=durability)
         except PlumbError as error:
             problems.append(error)
 
@@ -241,7 +286,9 @@ def test_every_cell_of_the_table_names_a_test(root: Path) -> None:
         for cell in cells:
             named = re.findall(r"\[(\d+)\]", cell)
             assert named, f"no test for {cell!r}"
-            for number in named:
-                found = re.search(rf"(?m)^{number}\. `(test_\w+)`", page)
-                assert found, f"no line {number}"
-                assert f"def {found[1]}(" in sources, found[1]
+            told = [re.search(rf"(?m)^{number}\. `(test_\w+)`", page) for number in named]
+            assert all(told), f"a line is missing of {named}"
+            tests = [found[1] for found in told if found]
+            bodies = [re.search(rf"def {test}\(([^)]*)\)", sources) for test in tests]
+            assert all(bodies), f"a test is missing of {tests}"
+            assert "power" in row or any("durability" in body[1] for body in bodies if body), cell

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plumbgraph.testing.crash import Report, Setting, crashtest
+from plumbgraph.testing.crash import EVERYWHERE, Report, Setting, crashtest
 
 SAMPLE = "plumbgraph.testing.crash.sample"
 CHAIN: Any = {"messages": [["user", "work"]]}
@@ -44,22 +44,6 @@ def test_parallel_branches_survive(postgres_admin: str) -> None:
     assert report.verdict == "sound", told(report)
 
 
-def test_two_that_resume_at_once_do_no_harm(postgres_admin: str) -> None:
-    setting = Setting(
-        f"{SAMPLE}:chain",
-        postgres_admin,
-        CHAIN,
-        kills=2,
-        seed="double",
-        kills_each=1,
-        double_resume=True,
-        points=("random", "after-effect", "effect-recorded"),
-    )
-    report = crashtest(setting)
-    assert report.kills >= 1
-    assert report.verdict == "sound", told(report)
-
-
 def test_without_the_parts_the_same_kills_do_damage(postgres_admin: str) -> None:
     setting = Setting(
         f"{SAMPLE}:plain_chain",
@@ -79,20 +63,24 @@ def test_without_the_parts_the_same_kills_do_damage(postgres_admin: str) -> None
 @pytest.mark.crash
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
-    ("graph", "given", "options"),
+    ("graph", "kills", "options"),
     [
-        ("chain", CHAIN, {}),
-        ("chain", CHAIN, {"durability": "sync"}),
-        ("chain", CHAIN, {"durability": "exit"}),
-        ("chain", CHAIN, {"asynchronous": True, "save_delay_s": 0.03}),
-        ("chain", CHAIN, {"double_resume": True, "kills_each": 1}),
-        ("fan", FAN, {"save_delay_s": 0.03}),
-        ("fan", FAN, {"asynchronous": True}),
+        ("chain", 150, {}),
+        ("chain", 150, {"durability": "sync"}),
+        ("chain", 150, {"durability": "exit"}),
+        ("chain", 150, {"asynchronous": True, "save_delay_s": 0.03}),
+        ("chain", 150, {"double_resume": True, "kills_each": 1}),
+        ("chain", 40, {"points": (*EVERYWHERE, "server-restart")}),
+        ("chain", 40, {"points": ("server-restart",), "asynchronous": True, "kills_each": 1}),
+        ("fan", 150, {"save_delay_s": 0.03}),
+        ("fan", 150, {"asynchronous": True}),
     ],
 )
 def test_a_thousand_kills(
-    postgres_admin: str, graph: str, given: Any, options: dict[str, Any]
+    postgres_admin: str, graph: str, kills: int, options: dict[str, Any]
 ) -> None:
-    setting = Setting(f"{SAMPLE}:{graph}", postgres_admin, given, kills=150, seed="long", **options)
+    given = CHAIN if graph == "chain" else FAN
+    database = postgres_admin
+    setting = Setting(f"{SAMPLE}:{graph}", database, given, kills=kills, seed="long", **options)
     report = crashtest(setting)
     assert report.verdict == "sound", told(report)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from plumbgraph.agents.workspace import WorkspaceNode, WorkspaceState
 from plumbgraph.cli.app import app
 from plumbgraph.content import PostgresBlobs
-from plumbgraph.postgres.pool import Database
+from plumbgraph.postgres.pool import Database, Statement
 from plumbgraph.state import PlumbSaver
 from plumbgraph.workspace import Workspace
 
@@ -71,6 +71,26 @@ def test_looking_and_bringing_back(place: Path) -> None:
 
 def test_what_does_not_exist_is_named(place: Path) -> None:
     assert "is no thread with files" in said("workspace", "ls", "nobody", code=5)
+
+
+def test_files_go_with_the_retention_of_their_thread(place: Path, postgres_url: str) -> None:
+    """`maintain` removes an idle thread; then its files go, and a shared block of others stays."""
+    thread = place.name
+    with Database(postgres_url) as database:
+        kept = Workspace(place / "kept", blobs=PostgresBlobs(database))
+        kept.folder.mkdir()
+        (kept.folder / "log").write_text("line\n")
+        manifest = kept.snapshot()
+        long_ago = "touched_at - interval '1 hour'"
+        for table in ("blobs", "blob_refs"):
+            sql = f"UPDATE {{schema}}.{table} SET touched_at = {long_ago}"
+            database.send((Statement(sql),))
+        done = said("maintain", "--ttl", "0s", "--grace", "2m")
+        assert done["threads_removed"] >= 1
+        assert done["files_deleted"] > 0
+        owners = {ref.owner for ref in kept.blobs.refs()}
+        assert f"thread:{thread}" not in owners
+        assert kept.read(manifest, "log") == b"line\n"
 
 
 def test_crashtest_gives_a_verdict(place: Path, postgres_url: str) -> None:
