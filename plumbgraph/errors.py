@@ -106,6 +106,13 @@ class ThreadNotFound(PlumbError, LookupError):
     default_hint = "List the known threads with `plumbgraph threads`."
 
 
+class HistoryNeeded(PlumbError, ValueError):
+    """Checkpoints were to be removed that later ones are rebuilt from; nothing was removed."""
+
+    code = "state.history_needed"
+    default_hint = "Remove the later runs of the thread as well, or use `prune`, which is safe."
+
+
 class ClaimLost(PlumbError, RuntimeError):
     """This process no longer owns the thread: its lease ran out and another took over."""
 

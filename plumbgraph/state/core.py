@@ -20,6 +20,7 @@ from plumbgraph.state.crypt import Vault, secret_of
 from plumbgraph.state.frames import Cipher
 from plumbgraph.state.ids import checked_text
 from plumbgraph.state.logs import LogBook
+from plumbgraph.state.pace import Paces
 from plumbgraph.state.refs import Channels, Shelf
 from plumbgraph.state.spans import Span
 
@@ -94,6 +95,7 @@ class Core:
     ciphers: Recent[tuple[str, str], Cipher] = field(default_factory=lambda: Recent(1024))
     puts: Flights = field(default_factory=Flights)
     writes: Flights = field(default_factory=Flights)
+    paces: Paces = field(default_factory=Paces)
     number: int = field(default_factory=count().__next__)
 
     def scope(self, tenant: str) -> str:

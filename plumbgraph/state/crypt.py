@@ -120,7 +120,7 @@ class Vault:
                 "A thread is stored in plain text, but this saver encrypts.",
                 hint="Read it with a saver without `encryption`, and export it into this one.",
             )
-        name = secret[1 : 1 + secret[0]].decode()
+        name = _name_of(secret)
         known = self._keys.get(name)
         if known is None:
             raise DataCorrupt(
@@ -130,18 +130,23 @@ class Vault:
         rest = secret[1 + secret[0] :]
         try:
             return bytes(known.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], name.encode()))
-        except _invalid() as error:
+        except (_invalid(), ValueError) as error:
             raise DataCorrupt(
                 f"The key {name!r} does not open a thread's key.", hint="Give the right key."
             ) from error
 
     def is_current(self, secret: bytes) -> bool:
         """Whether a secret is under the current key."""
-        return secret[1 : 1 + secret[0]].decode() == self.encryption.current
+        return _name_of(secret) == self.encryption.current
 
     def cipher(self, secret: bytes | None) -> ThreadCipher:
         """The cipher of a stored secret."""
         return ThreadCipher(self.unwrap(secret))
+
+
+def _name_of(secret: bytes) -> str:
+    """The name of the key that wraps a secret; damaged ones name a key that nobody has."""
+    return secret[1 : 1 + secret[0]].decode(errors="replace") if secret else ""
 
 
 def _aead() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from threading import local
 from typing import Any, Protocol, TypeAlias
 
@@ -10,12 +11,15 @@ import ormsgpack
 import zstandard
 
 from plumbgraph.errors import DataCorrupt
+from plumbgraph.state.common import dictionary
 
 Item: TypeAlias = bytes | tuple[str, bytes]
 """A serialized value: msgpack bytes, or another type's name with its bytes."""
 
-_PLAIN, _ZSTD, _SEALED = b"\x00", b"\x01", b"\x02"
-_WORTH = 120
+_PLAIN, _ZSTD, _SEALED, _SMALL = b"\x00", b"\x01", b"\x02", b"\x03"
+_WORTH = 24
+_SMALL_MOST = 4096
+_LEVEL = 3
 _MOST = 2**31
 _local = local()
 
@@ -36,11 +40,11 @@ class Cipher(Protocol):
 
 def wrap(data: bytes, cipher: Cipher | None = None, bound: bytes = b"") -> bytes:
     """Content as it is stored: compressed where that helps, sealed under a cipher."""
+    framed = _PLAIN + data
     if len(data) >= _WORTH:
-        small = _compressor().compress(data)
-        framed = _ZSTD + small if len(small) < len(data) else _PLAIN + data
-    else:
-        framed = _PLAIN + data
+        flag = _SMALL if len(data) <= _SMALL_MOST else _ZSTD
+        small = flag + _compressor(flag).compress(data)
+        framed = min(framed, small, key=len)
     return framed if cipher is None else _SEALED + cipher.seal(framed, bound)
 
 
@@ -55,9 +59,9 @@ def unwrap(body: bytes, cipher: Cipher | None = None, bound: bytes = b"") -> byt
         if flag != _SEALED:
             raise DataCorrupt("A stored row is plain text, but this saver encrypts.", bound=bound)
         return unwrap(cipher.unseal(body[1:], bound))
-    if flag == _ZSTD:
+    if flag in (_ZSTD, _SMALL):
         try:
-            return _decompressor().decompress(body[1:])
+            return _decompressor(flag).decompress(body[1:])
         except zstandard.ZstdError as error:
             raise DataCorrupt(f"A stored row does not decompress: {error}.") from error
     if flag == _PLAIN:
@@ -69,18 +73,30 @@ def unwrap(body: bytes, cipher: Cipher | None = None, bound: bytes = b"") -> byt
     raise DataCorrupt(f"A stored row begins with the unknown flag {flag!r}.")
 
 
-def _compressor() -> zstandard.ZstdCompressor:
-    found: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+def _compressor(flag: bytes) -> zstandard.ZstdCompressor:
+    # Contexts are not safe to share between threads.
+    known: dict[bytes, zstandard.ZstdCompressor] = _local.__dict__.setdefault("writing", {})
+    found = known.get(flag)
     if found is None:
-        # Compression contexts are not safe to share between threads.
-        found = _local.compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+        options: dict[str, Any] = {"dict_data": _common()} if flag == _SMALL else {}
+        found = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True, **options)
+        known[flag] = found
     return found
 
 
-def _decompressor() -> zstandard.ZstdDecompressor:
-    found: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+def _decompressor(flag: bytes) -> zstandard.ZstdDecompressor:
+    known: dict[bytes, zstandard.ZstdDecompressor] = _local.__dict__.setdefault("reading", {})
+    found = known.get(flag)
     if found is None:
-        found = _local.decompressor = zstandard.ZstdDecompressor(max_window_size=_MOST)
+        options: dict[str, Any] = {"dict_data": _common()} if flag == _SMALL else {}
+        found = known[flag] = zstandard.ZstdDecompressor(max_window_size=_MOST, **options)
+    return found
+
+
+@cache
+def _common() -> zstandard.ZstdCompressionDict:
+    found = dictionary()
+    found.precompute_compress(level=_LEVEL)
     return found
 
 

@@ -13,6 +13,7 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.types import TASKS
 
 from plumbgraph.postgres.statement import Row, SqlPlan, Statement
 from plumbgraph.state.context import StreamKey
@@ -34,7 +35,12 @@ SELECT c.thread_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.
             convert_to(w.task_path, 'UTF8'), w.idx::text::bytea])
         FROM "<legacy>".checkpoint_writes w WHERE w.thread_id = c.thread_id
             AND w.checkpoint_ns = c.checkpoint_ns AND w.checkpoint_id = c.checkpoint_id
-    )
+    ), CASE WHEN (c.checkpoint ->> 'v')::int < 4 THEN (
+        SELECT array_agg(ARRAY[w.type::bytea, w.blob] ORDER BY w.task_path, w.task_id, w.idx)
+        FROM "<legacy>".checkpoint_writes w WHERE w.thread_id = c.thread_id
+            AND w.checkpoint_ns = c.checkpoint_ns AND w.channel = '__pregel_tasks'
+            AND w.checkpoint_id = c.parent_checkpoint_id
+    ) END
 FROM "<legacy>".checkpoints c WHERE c.thread_id = %(thread)s"""
 
 _ONE = (
@@ -148,15 +154,20 @@ class Legacy:
 
 def to_tuple(row: Row, serde: SerializerProtocol) -> CheckpointTuple:
     """A stored row as LangGraph knows it."""
-    thread, ns, checkpoint_id, parent, checkpoint, metadata, blobs, _ = row
+    thread, ns, checkpoint_id, parent, checkpoint, metadata, blobs, _, sends = row
     values = dict(checkpoint.get("channel_values") or {})
+    versions = dict(checkpoint["channel_versions"])
+    if sends:
+        # Before format 4 what was to be sent lay among the parent's writes alone.
+        values[TASKS] = [serde.loads_typed((kind.decode(), blob)) for kind, blob in sends]
+        versions[TASKS] = max(versions.values(), default=1)
     for name, kind, blob in blobs or ():
         if kind != b"empty":
             values[name.decode()] = serde.loads_typed((kind.decode(), blob))
     base = {"thread_id": thread, "checkpoint_ns": ns}
     return CheckpointTuple(
         {"configurable": {**base, "checkpoint_id": checkpoint_id}},
-        cast("Checkpoint", {**checkpoint, "channel_values": values}),
+        cast("Checkpoint", {**checkpoint, "channel_versions": versions, "channel_values": values}),
         metadata,
         {"configurable": {**base, "checkpoint_id": parent}} if parent else None,
         [(write.task, write.channel, write.value) for write in writes_of(row, serde)],

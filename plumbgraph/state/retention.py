@@ -10,7 +10,7 @@ from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from plumbgraph.errors import SettingsError
+from plumbgraph.errors import HistoryNeeded, SettingsError
 from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.state.codec import load_item
 from plumbgraph.state.core import Core
@@ -145,6 +145,11 @@ WITH s AS (
 )
 SELECT (SELECT count(*) FROM s), (SELECT count(*) FROM c)"""
 
+_OF_RUNS = """
+SELECT s.id, c.id FROM {schema}.thread t JOIN {schema}.stream s ON s.thread = t.id
+JOIN {schema}.checkpoint c ON c.stream = s.id
+WHERE t.tenant = %(tenant)s AND t.thread_id = %(thread)s AND c.tags && %(runs)s::bigint[]"""
+
 _POLICY = """
 UPDATE {schema}.thread SET policy = %(policy)s
 WHERE tenant = %(tenant)s AND thread_id = %(thread)s AND deleted_at IS NULL RETURNING 1"""
@@ -214,6 +219,29 @@ def thin(
         if streams:
             return int(gone)
     return 0
+
+
+def refuse_needed(
+    core: Core, tenant: str, thread: str, runs: str, serde: SerializerProtocol
+) -> SqlPlan[None]:
+    """Do nothing, unless what is left of a thread is rebuilt from checkpoints of these runs.
+
+    Raises:
+        HistoryNeeded: It is.
+    """
+    who = {"tenant": tenant, "thread": thread}
+    ours = {row[:2] for row in (yield (Statement(_OF_RUNS, {**who, "runs": runs}),))[0]}
+    found = (yield (Statement(_ROWS, who),))[0]
+    rows = [
+        Row(number, ns, key, bool(head), asks, open_deltas(content, serde))
+        for number, ns, key, head, content, asks in _opened(core, tenant, thread, found)
+    ]
+    kept = {(row.stream, row.id) for row in rows} - ours
+    if ours & (yield from _needed(core, tenant, thread, rows, kept)):
+        raise HistoryNeeded(
+            f"Later checkpoints of thread {thread!r} are rebuilt from what these runs wrote.",
+            thread_id=thread,
+        )
 
 
 def _needed(

@@ -308,10 +308,14 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
     ) -> Iterator[writing.PutRequest]:
         stream = self._core.stream_of(config)
         scope = self._core.scope(stream[0])
-        with self._core.puts.flight((stream, checkpoint["id"])):
+        parent = get_checkpoint_id(config) or None
+        with (
+            self._core.puts.flight((stream, checkpoint["id"])),
+            self._core.paces.put_on(stream, parent or ""),
+        ):
             yield writing.PutRequest(
                 stream,
-                get_checkpoint_id(config) or None,
+                parent,
                 checkpoint,
                 get_checkpoint_metadata(config, metadata),
                 new_versions,

@@ -109,7 +109,8 @@ PUT_WRITES = (
     RETURNING slot
 )"""
     + _VERDICT
-    + """, ARRAY(SELECT slot FROM noted) AS slots
+    + """, ARRAY(SELECT slot FROM noted) AS slots,
+    CASE WHEN %(later)s::boolean THEN set_config('synchronous_commit', 'off', true) END
 FROM (VALUES (1)) AS one LEFT JOIN gate ON true LEFT JOIN here ON true LEFT JOIN ok ON true"""
 )
 

@@ -27,6 +27,7 @@ from plumbgraph.state.gate import (
     refuse,
 )
 from plumbgraph.state.ids import checked_text, pack_id
+from plumbgraph.state.pace import FLUSH
 from plumbgraph.state.refs import Ref, Shelf, dump, spans_of
 from plumbgraph.state.statements import PUT_WRITES, STORED_WRITES, array, arrays
 
@@ -53,6 +54,7 @@ def put_writes(core: Core, ask: WritesRequest) -> SqlPlan[None]:
         ThreadBusy: Another process has claimed the thread.
     """
     stored: set[int] = set()
+    later = core.paces.may_wait(ask.stream, ask.checkpoint_id)
     cipher = yield from core.writing_cipher(*ask.stream[:2])
     for _ in range(ATTEMPTS):
         encoder = Encoder(ask.serde, core.book, core.cached, ask.stream, seal=False)
@@ -60,9 +62,8 @@ def put_writes(core: Core, ask: WritesRequest) -> SqlPlan[None]:
             rows = _write_rows(ask, encoder, stored, cipher)
             if not rows:
                 return
-            reply = (
-                yield (Statement(PUT_WRITES, _writes_params(core, ask, encoder, rows, cipher)),)
-            )[0][0]
+            params = _writes_params(core, ask, encoder, rows, cipher)
+            reply = (yield (Statement(PUT_WRITES, {**params, "later": later}),))[0][0]
         except errors.UniqueViolation:
             encoder.staged.abort()
             core.book.forget(ask.stream[:2])
@@ -81,6 +82,8 @@ def put_writes(core: Core, ask: WritesRequest) -> SqlPlan[None]:
         keep_bytes(core, encoder.staged)
         if len(reply[8]) == len(rows):
             _hand_over(core, ask, encoder)
+            if not core.paces.followed(ask.stream, ask.checkpoint_id) and later:
+                yield (Statement(FLUSH),)
             return
         found = (yield (Statement(STORED_WRITES, _writes_key(ask)),))[0]
         stored = {slot + at for slot, n in found for at in range(n)}

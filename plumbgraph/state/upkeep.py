@@ -98,11 +98,10 @@ def copy(tenant: str, source: str, target: str) -> SqlPlan[bool]:
     return bool(replies[1])
 
 
-def run_tag(run_id: str, secret: bytes) -> int:
-    """The stored hash of a run's id."""
-    found = tag("run_id", run_id, secret)
-    assert found is not None
-    return found
+def run_tags(run_ids: Sequence[str], secret: bytes) -> str:
+    """The stored hashes of runs' ids, as an array."""
+    found = (tag("run_id", run_id, secret) for run_id in run_ids)
+    return array(sorted(each for each in found if each is not None))
 
 
 _DROP_RUNS = """
@@ -151,14 +150,13 @@ def clear(tenant: str, threads: Sequence[str]) -> SqlPlan[None]:
         yield Statement(LOCK, params), Statement(CLEAR, params)
 
 
-def delete_runs(tenant: str, run_ids: Sequence[str], secret: bytes) -> SqlPlan[list[str]]:
-    """Remove the checkpoints that these runs made; returns the threads they were in."""
-    if not run_ids:
-        return []
-    runs = array(sorted(run_tag(run_id, secret) for run_id in run_ids))
+def run_threads(tenant: str, runs: str) -> SqlPlan[list[str]]:
+    """The threads that these runs made checkpoints in."""
     found = (yield (Statement(_RUN_THREADS, {"tenant": tenant, "runs": runs}),))[0]
-    threads = sorted(row[0] for row in found)
-    if threads:
-        params = {"tenant": tenant, "threads": threads, "runs": runs}
-        yield Statement(LOCK, params), Statement(_DROP_RUNS, params), Statement(COLLECT, params)
-    return threads
+    return sorted(row[0] for row in found)
+
+
+def drop_runs(tenant: str, threads: Sequence[str], runs: str) -> SqlPlan[None]:
+    """Remove the checkpoints that these runs made in threads."""
+    params = {"tenant": tenant, "threads": list(threads), "runs": runs}
+    yield Statement(LOCK, params), Statement(_DROP_RUNS, params), Statement(COLLECT, params)

@@ -34,7 +34,12 @@ class UpkeepFace:
         self._core.forget(tenant, str(thread_id))
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        """Remove the checkpoints that these runs made, in all threads."""
+        """Remove the checkpoints that these runs made, in all threads.
+
+        Raises:
+            HistoryNeeded: A later checkpoint's DeltaChannel is rebuilt from one of them; nothing
+                was removed.
+        """
         self._core.db.run(self._delete_runs(run_ids))
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
@@ -42,9 +47,17 @@ class UpkeepFace:
         await self._core.db.arun(self._delete_runs(run_ids))
 
     def _delete_runs(self, run_ids: Sequence[str]) -> SqlPlan[None]:
-        tenant = self._core.tenant_of({})
-        for thread in (yield from upkeep.delete_runs(tenant, run_ids, self._core.tag_key)):
-            self._core.forget(tenant, thread)
+        core, tenant = self._core, self._core.tenant_of({})
+        if not run_ids:
+            return
+        runs = upkeep.run_tags(run_ids, core.tag_key)
+        threads = yield from upkeep.run_threads(tenant, runs)
+        for thread in threads:
+            yield from retention.refuse_needed(core, tenant, thread, runs, self.serde)
+        if threads:
+            yield from upkeep.drop_runs(tenant, threads, runs)
+        for thread in threads:
+            core.forget(tenant, thread)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         """Copy a thread with all checkpoints and writes; values are shared, not copied.

@@ -15,6 +15,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
 from plumbgraph.postgres.statement import Statement
+from plumbgraph.errors import HistoryNeeded
 from plumbgraph.state import PlumbSaver
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "t"}, "recursion_limit": 500}
@@ -129,3 +130,16 @@ def test_a_snapshot_names_what_the_writes_stored(saver: PlumbSaver) -> None:
     )[0]
     raw = sum(len(text) for text in _texts(saver))
     assert rows[0][0] < raw
+
+
+def test_runs_that_later_ones_are_rebuilt_from_stay(saver: PlumbSaver) -> None:
+    graph = _graph(saver, 3)
+    start = {"messages": [HumanMessage("hi", id="h")], "n": 0}
+    for run in ("one", "two"):
+        graph.invoke(start, {**CONFIG, "metadata": {"run_id": run}})
+    before = _texts(saver)
+    with pytest.raises(HistoryNeeded, match="rebuilt from"):
+        saver.delete_for_runs(["one"])
+    assert _texts(saver) == before
+    saver.delete_for_runs(["one", "two"])
+    assert list(saver.list(CONFIG)) == []
