@@ -61,6 +61,15 @@ def read_frontmatter(data: bytes, path: str) -> Parsed:
     return parsed
 
 
+def read_body(data: bytes) -> str:
+    """What follows the frontmatter, which is not read; empty when there is none."""
+    parsed = Parsed("")
+    text = decode(data, parsed)
+    if text is not None:
+        _split(text, parsed)
+    return parsed.body
+
+
 def decode(data: bytes, parsed: Parsed) -> str | None:
     """The text with LF line ends and without a byte order mark, or None with an error noted."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

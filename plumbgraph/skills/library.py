@@ -13,7 +13,7 @@ from plumbgraph.content.digest import digest_of
 from plumbgraph.errors import SkillInvalid
 from plumbgraph.skills.catalog import Catalog, make_catalog
 from plumbgraph.skills.events import SkillsSearched
-from plumbgraph.skills.frontmatter import read_frontmatter
+from plumbgraph.skills.frontmatter import read_body, read_frontmatter
 from plumbgraph.skills.merge import Shelf, merge
 from plumbgraph.skills.package import files_of, package_digest, safe_path
 from plumbgraph.skills.ranking.analysis import Collection, analyse, document_key
@@ -233,7 +233,7 @@ class SkillLibrary:
             data = self._source_of(record).skill_md(record)
         except SkillInvalid:
             return ""
-        return read_frontmatter(data, record.address).body
+        return read_body(data)
 
     def _cache_file(self) -> Path | None:
         if self._cache is None:

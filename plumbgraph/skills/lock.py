@@ -90,7 +90,7 @@ def parse_lock(text: str, where: str = FILE) -> dict[str, Locked]:
                 hint="Use the plumbgraph that wrote it, or lock again after a look at it.",
             )
         locks = {name: _locked(name, row) for name, row in rows.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, SettingsError):
             raise
         raise SettingsError(f"{where!r} is not a skills lock: {error}.") from error
@@ -104,7 +104,7 @@ def read_lock(path: Path | str) -> dict[str, Locked]:
         SettingsError: There is none, or it is not sound.
     """
     try:
-        text = Path(path).read_text("utf-8")
+        text = Path(path).read_text("utf-8", errors="replace")  # then it is no sound lock
     except OSError as error:
         raise SettingsError(
             f"No lock at {str(path)!r} ({error.strerror}).", hint="Run `plumbgraph skills lock`."

@@ -255,7 +255,8 @@ class RegistrySource:
             return
         try:
             data = json.loads(self._file.read_text("utf-8"))
-            self._blobs = {digest: text.encode("latin-1") for digest, text in data["blobs"].items()}
-            self._names = dict(data["names"])
-        except (OSError, ValueError, KeyError, AttributeError):
-            self._blobs, self._names = {}, {}
+            blobs = {digest: text.encode("latin-1") for digest, text in data["blobs"].items()}
+            self._names = {name: str(digest) for name, digest in data["names"].items()}
+            self._blobs = blobs
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self._blobs, self._names = {}, {}  # damaged, so there is no last good copy

@@ -8,27 +8,39 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from plumbgraph.skills.ranking.words import affirmative, split_words, term
+from plumbgraph.skills.ranking.words import affirmative, first_sentence, raw_words, split_words
+from plumbgraph.skills.ranking.words import term as term_of
 from plumbgraph.skills.values import SkillRecord
 
 FIELDS = ("name", "description", "body")
 MAX_BODY_WORDS = 20_000
+_SEVERAL = -2
 Ids = NDArray[np.int32]
 
 
 class Vocabulary(dict[str, int]):
-    """Lower-case word to term number; a stop word's number is negative."""
+    """A word as it is written to its term number; one look-up a word makes indexing quick.
+
+    A stop word's number is -1. A word that is several (`camelCase`) has a number below that: the
+    place of its terms in `several`.
+    """
 
     def __init__(self, terms: Iterable[str] = ()) -> None:
         super().__init__()
         self.terms: list[str] = []
+        self.several: list[Ids] = []
         self._numbers: dict[str, int] = {}
         for stem in terms:
             self._number(stem)
 
-    def __missing__(self, word: str) -> int:
-        stem = term(word)
-        number = self[word] = self._number(stem) if stem else -1
+    def __missing__(self, written: str) -> int:
+        stems = [stem for word in split_words(written) if (stem := term_of(word))]
+        if len(stems) > 1:
+            number = _SEVERAL - len(self.several)
+            self.several.append(np.array([self._number(stem) for stem in stems], np.int32))
+        else:
+            number = self._number(stems[0]) if stems else -1
+        self[written] = number
         return number
 
     def number_of(self, stem: str) -> int:
@@ -37,8 +49,19 @@ class Vocabulary(dict[str, int]):
 
     def ids(self, text: str) -> Ids:
         """The terms of a text in order, by number."""
-        numbers = np.fromiter(map(self.__getitem__, split_words(text)), np.int32)
+        words = raw_words(text)
+        numbers = np.fromiter(map(self.__getitem__, words), np.int32, len(words))
+        if numbers.size and int(numbers.min()) <= _SEVERAL:
+            numbers = self._expanded(numbers)
         return numbers[numbers >= 0]
+
+    def _expanded(self, numbers: Ids) -> Ids:
+        parts: list[Ids] = []
+        done = 0
+        for place in np.flatnonzero(numbers <= _SEVERAL).tolist():
+            parts += (numbers[done:place], self.several[_SEVERAL - int(numbers[place])])
+            done = place + 1
+        return np.concatenate([*parts, numbers[done:]])
 
     def _number(self, stem: str) -> int:
         number = self._numbers.setdefault(stem, len(self.terms))
@@ -49,10 +72,16 @@ class Vocabulary(dict[str, int]):
 
 @dataclass(slots=True)
 class Document:
-    """One skill's fields as term numbers."""
+    """One skill's fields as term numbers.
+
+    Attributes:
+        purpose: How many terms of the description belong to its first sentence, which says what
+            the skill does; the rest mostly lists occasions.
+    """
 
     key: str
     fields: tuple[Ids, Ids, Ids]
+    purpose: int
 
 
 @dataclass(slots=True)
@@ -71,11 +100,14 @@ def document_key(record: SkillRecord) -> str:
 def analyse(record: SkillRecord, body: str, vocabulary: Vocabulary) -> Document:
     """The fields of a skill as term numbers."""
     words = " ".join((record.metadata.get("tags", ""), record.metadata.get("keywords", "")))
+    description = affirmative(record.description)
+    purpose = vocabulary.ids(first_sentence(description))
     return Document(
         document_key(record),
         (
             vocabulary.ids(record.name.replace("_", " ")),
-            vocabulary.ids(f"{affirmative(record.description)} {words}"),
+            vocabulary.ids(f"{description} {words}"),
             vocabulary.ids(body)[:MAX_BODY_WORDS],
         ),
+        len(purpose),
     )

@@ -1,4 +1,4 @@
-"""BM25F over name, description and body, with neighbouring words counted together.
+"""BM25F over name, description and body, with the name and neighbouring words counted besides.
 
 Weighted fields follow Robertson, Zaragoza and Taylor, "Simple BM25 extension to multiple weighted
 fields" (2004). The body counts although the model will only see the description: it holds the
@@ -7,21 +7,25 @@ words people ask with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from plumbgraph.skills.ranking.analysis import FIELDS, Document
+from plumbgraph.skills.ranking.analysis import FIELDS, Document, Ids
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-_KEPT = 500
 BACKGROUND = 50
 """Skills imagined beside the library's own, so that rarity means something in a small one."""
-_PAIRED_WORDS = 4_000
+LEAD = 80
+"""So many terms of a body are its beginning, which mostly says what the rest is about."""
+_KEPT = 500
+_READ_CLOSELY = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +33,21 @@ class Weights:
     """How much each kind of evidence counts.
 
     Attributes:
-        fields: Weight of name, description and body.
-        length: How far each field's length is normalised, 0 to 1.
+        fields: Weight of name, description, body, and of what stands first: the description's
+            first sentence and the body's beginning (both count as part of their field too).
+        length: How far the length of each of the five is normalised, 0 to 1.
         k1: Saturation of repeated terms.
+        name: Weight of a name that the request spells out, by the square of the share spelt out.
         phrase: Weight of two query terms that stand side by side.
         synonym: Weight of a term that may stand for a query term.
     """
 
-    fields: tuple[float, float, float] = (3.0, 1.0, 0.3)
-    length: tuple[float, float, float] = (0.5, 0.9, 0.9)
-    k1: float = 2.0
-    phrase: float = 0.4
-    synonym: float = 0.25
+    fields: tuple[float, float, float, float, float] = (1.5, 1.0, 0.25, 1.2, 0.3)
+    length: tuple[float, float, float, float, float] = (0.4, 1.0, 0.7, 0.75, 0.75)
+    k1: float = 1.6
+    name: float = 0.3
+    phrase: float = 0.1
+    synonym: float = 0.3
 
 
 class Index:
@@ -49,42 +56,90 @@ class Index:
     def __init__(
         self, documents: Sequence[Document], terms: int, weights: Weights | None = None
     ) -> None:
-        self.documents = documents
+        self.count = len(documents)
         self.weights = weights or Weights()
-        self._build(max(terms, 1))
+        self.flat = [np.concatenate([_NONE, *(d.fields[i] for d in documents)]) for i in _RANGE]
+        lengths = [[len(d.fields[i]) for d in documents] for i in _RANGE]
+        self.bounds = [np.cumsum([0, *row], dtype=np.int64) for row in lengths]
+        self.text = np.concatenate(
+            [_NONE, *(p for d in documents for ids in d.fields for p in (ids, _GAP))]
+        )
+        self.place = np.sum(self.bounds, axis=0) + len(FIELDS) * np.arange(self.count + 1)
+        self._build(max(terms, 1), np.array([d.purpose for d in documents], np.int64))
 
-    def _build(self, terms: int) -> None:
-        count = len(self.documents)
-        codes, frequency = _weighted_frequencies(self.documents, terms, self.weights)
-        owner, term = codes // terms, codes % terms
-        order = np.argsort(term, kind="stable")
-        self.owners = owner[order].astype(np.int32)
-        tf = frequency[order]
-        self.impact = (tf / (self.weights.k1 + tf)).astype(np.float32)
-        self.start = np.searchsorted(term[order], np.arange(terms + 1))
-        everywhere = np.diff(self.start)
-        self.pair_codes, self.pair_owners, self.pair_worths = _pairs(self.documents, terms)
-        shown = _document_frequencies(self.documents, terms)
-        self.idf = (_idf(everywhere, count) + _idf(shown, count)) / 2
+    def _build(self, terms: int, purpose: Ints) -> None:
+        lengths = [np.diff(bounds) for bounds in self.bounds]
+        parts = [
+            *zip(self.flat, self.bounds, lengths, strict=True),
+            (self.flat[1], self.bounds[1], np.minimum(purpose, lengths[1])),
+            (self.flat[2], self.bounds[2], np.minimum(lengths[2], LEAD)),
+        ]
+        factors = [
+            weight / _norm(length, b)
+            for weight, b, (_, _, length) in zip(
+                self.weights.fields, self.weights.length, parts, strict=True
+            )
+        ]
+        codes = _codes(parts, self.count)
+        cells, frequency = _weighted(codes, np.stack(factors), self.count)
+        self.owners = (cells % max(self.count, 1)).astype(np.int32)
+        self.impact = (frequency / (self.weights.k1 + frequency)).astype(np.float32)
+        term = (cells // max(self.count, 1)).astype(np.int32)
+        self.start = np.searchsorted(term, np.arange(terms + 1))
+        self.idf = _idf(np.diff(self.start), self.count)
 
-    def scores(self, query: Mapping[int, float], phrases: Iterable[tuple[int, int]] = ()) -> Floats:
-        """The score of every document for weighted term numbers and neighbouring terms."""
-        total = np.zeros(len(self.documents), np.float32)
+    @cached_property
+    def _name_owners(self) -> Ids:
+        return np.repeat(np.arange(self.count, dtype=np.int32), np.diff(self.bounds[0]))
+
+    def scores(self, query: Mapping[int, float], exact: Sequence[int] = ()) -> Floats:
+        """The score of every document.
+
+        Args:
+            query: Weighted term numbers.
+            exact: The request's own terms in order, -1 where no skill uses one; without them
+                neither names nor neighbours count.
+        """
+        total = np.zeros(self.count, np.float32)
         for term, weight in query.items():
             span = slice(self.start[term], self.start[term + 1])
             total[self.owners[span]] += np.float32(weight * self.idf[term]) * self.impact[span]
-        for left, right in phrases:
-            self._add_phrase(total, left * len(self.idf) + right)
+        if exact and self.count:
+            self._add_names(total, {number for number in exact if number >= 0})
+            pairs = dict.fromkeys(pair for pair in pairwise(exact) if min(pair) >= 0)
+            self._add_phrases(total, list(pairs))
         return total
 
-    def _add_phrase(self, total: Floats, code: int) -> None:
-        start, stop = np.searchsorted(self.pair_codes, (code, code + 1))
-        if start == stop:
+    def _add_names(self, total: Floats, asked: set[int]) -> None:
+        """Add for each name what the request spells out of it."""
+        wanted = np.zeros(len(self.idf), bool)
+        wanted[list(asked)] = True
+        places = np.flatnonzero(wanted[self.flat[0]])
+        owners = self._name_owners[places]
+        mass = np.bincount(owners, self.idf[self.flat[0][places]], self.count)
+        length = np.maximum(np.diff(self.bounds[0]), 1)
+        share = np.bincount(owners, minlength=self.count) / length
+        total += (self.weights.name * mass * share**2).astype(np.float32)
+
+    def _add_phrases(self, total: Floats, pairs: Sequence[tuple[int, int]]) -> None:
+        """Read the best documents again for words that stand side by side as in the request."""
+        if not pairs or not self.weights.phrase:
             return
-        bonus = np.zeros_like(total)
-        np.maximum.at(bonus, self.pair_owners[start:stop], self.pair_worths[start:stop])
-        idf = float(_idf(np.count_nonzero(bonus), len(total)))
-        total += np.float32(self.weights.phrase * idf) * bonus
+        best = np.sort(self.best(total, _READ_CLOSELY)[0])
+        if not best.size:
+            return
+        spans = zip(self.place[best].tolist(), self.place[best + 1].tolist(), strict=True)
+        text = np.concatenate([self.text[start:stop] for start, stop in spans])
+        lengths = self.place[best + 1] - self.place[best]
+        starts = np.cumsum(lengths) - lengths
+        left, right = text[:-1], text[1:]
+        for a, b in pairs:
+            places = np.flatnonzero(left == a)
+            places = places[right[places] == b]
+            if places.size:
+                found = np.unique(np.searchsorted(starts, places, side="right") - 1)
+                bonus = self.weights.phrase * _idf(found.size, self.count)
+                total[best[found]] += np.float32(bonus)
 
     def shares(self, query: Mapping[int, float], document: int) -> list[tuple[int, float]]:
         """The query terms a document holds with what each adds, the weightiest first."""
@@ -96,62 +151,52 @@ class Index:
                 found.append((term, float(weight * self.idf[term] * self.impact[span][place])))
         return sorted(found, key=lambda pair: -pair[1])
 
-    def best(self, scores: Floats) -> tuple[Ints, Floats]:
+    def best(self, scores: Floats, most: int = _KEPT) -> tuple[Ints, Floats]:
         """The documents that score at all, the best first, equal ones in their own order."""
         found = np.flatnonzero(scores > 0)
-        if len(found) > _KEPT:
-            found = np.sort(found[np.argpartition(-scores[found], _KEPT)[:_KEPT]])
+        if len(found) > most:
+            found = np.sort(found[np.argpartition(-scores[found], most)[:most]])
         order = found[np.argsort(-scores[found], kind="stable")]
         return order, scores[order]
 
 
-def _pairs(documents: Sequence[Document], terms: int) -> tuple[Ints, NDArray[np.int32], Floats]:
-    """Neighbouring terms as codes, sorted, with their document and the field's worth."""
-    codes, owners, worths = [], [], []
-    for number, document in enumerate(documents):
-        for ids, worth in zip(document.fields, (1.0, 1.0, 0.5), strict=True):
-            wide = ids[:_PAIRED_WORDS].astype(np.int64)
-            code = np.unique(wide[:-1] * terms + wide[1:])
-            codes.append(code)
-            owners.append(np.full(len(code), number, np.int32))
-            worths.append(np.full(len(code), worth, np.float32))
-    flat = np.concatenate(codes) if codes else np.zeros(0, np.int64)
-    order = np.argsort(flat, kind="stable")
-    if not codes:
-        return flat, np.zeros(0, np.int32), np.zeros(0, np.float32)
-    return flat[order], np.concatenate(owners)[order], np.concatenate(worths)[order]
+_RANGE = range(len(FIELDS))
+_NONE: Ids = np.zeros(0, np.int32)
+_GAP: Ids = np.full(1, -1, np.int32)
 
 
-def _weighted_frequencies(
-    documents: Sequence[Document], terms: int, weights: Weights
+def _norm(lengths: Ints, b: float) -> NDArray[np.float64]:
+    mean = float(lengths.mean()) if lengths.size else 0.0
+    norm: NDArray[np.float64] = np.maximum(1 - b + b * lengths / max(mean, 1.0), 1e-6)
+    return norm
+
+
+def _codes(parts: Sequence[tuple[Ids, Ints, Ints]], count: int) -> Ints:
+    """`(term * count + document) * parts + part` of every occurrence, sorted."""
+    codes: list[Ints] = [np.zeros(0, np.int64)]
+    for number, (flat, bounds, lengths) in enumerate(parts):
+        owner = np.repeat(np.arange(count, dtype=np.int64), lengths)
+        if int(lengths.sum()) == len(flat):
+            terms = flat
+        else:
+            before = np.cumsum(lengths) - lengths
+            terms = flat[np.arange(len(owner)) + np.repeat(bounds[:-1] - before, lengths)]
+        codes.append((terms.astype(np.int64) * count + owner) * len(parts) + number)
+    return np.sort(np.concatenate(codes))
+
+
+def _weighted(
+    codes: Ints, factors: NDArray[np.float64], count: int
 ) -> tuple[Ints, NDArray[np.float64]]:
-    """Codes `document * terms + term`, unique and sorted, with their field-weighted frequency."""
-    codes: list[Ints] = []
-    values: list[NDArray[np.float64]] = []
-    for number, _ in enumerate(FIELDS):
-        lengths = np.array([len(d.fields[number]) for d in documents], np.float64)
-        if not lengths.sum():
-            continue
-        owner = np.repeat(np.arange(len(documents), dtype=np.int64), lengths.astype(np.int64))
-        flat = np.concatenate([d.fields[number] for d in documents]).astype(np.int64)
-        code, count = np.unique(owner * terms + flat, return_counts=True)
-        b = weights.length[number]
-        norm = 1 - b + b * lengths / max(float(lengths.mean()), 1.0)
-        codes.append(code)
-        values.append(weights.fields[number] * count / norm[code // terms])
-    if not codes:
-        return np.zeros(0, np.int64), np.zeros(0)
-    merged, place = np.unique(np.concatenate(codes), return_inverse=True)
-    summed = np.bincount(place.ravel(), np.concatenate(values), len(merged))
-    return merged.astype(np.int64), summed.astype(np.float64)
-
-
-def _document_frequencies(documents: Sequence[Document], terms: int) -> Ints:
-    """In how many documents each term stands in the name or the description."""
-    total = np.zeros(terms, np.int64)
-    for document in documents:
-        total[np.unique(np.concatenate(document.fields[:2]))] += 1
-    return total
+    """Cells `term * count + document`, sorted, with their weighted frequency."""
+    if not codes.size:
+        return codes, np.zeros(0)
+    first = np.flatnonzero(np.diff(codes, prepend=-1))
+    times = np.diff(first, append=len(codes))
+    cells, part = np.divmod(codes[first], len(factors))
+    worth = times * factors[part, cells % count]
+    start = np.flatnonzero(np.diff(cells, prepend=-1))
+    return cells[start], np.add.reduceat(worth, start)
 
 
 def _idf(frequency: Any, count: int) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from plumbgraph.skills.ranking.analysis import FIELDS, Collection, Document, Vocabulary
 
-_VERSION = 3
+_VERSION = 4
 
 
 def load_collection(path: Path | None) -> Collection:
@@ -32,8 +32,10 @@ def load_collection(path: Path | None) -> Collection:
     parts = np.split(flat, bounds[:-1])
     fields = len(FIELDS)
     documents = {
-        key: Document(key, (parts[i], parts[i + 1], parts[i + 2]))
-        for i, key in zip(range(0, len(parts), fields), head["keys"], strict=False)
+        key: Document(key, (parts[i], parts[i + 1], parts[i + 2]), purpose)
+        for i, key, purpose in zip(
+            range(0, len(parts), fields), head["keys"], head["purposes"], strict=False
+        )
     }
     return Collection(vocabulary, documents)
 
@@ -47,6 +49,7 @@ def save_collection(path: Path | None, collection: Collection) -> None:
         "version": _VERSION,
         "terms": collection.vocabulary.terms,
         "keys": list(collection.documents),
+        "purposes": [document.purpose for document in collection.documents.values()],
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

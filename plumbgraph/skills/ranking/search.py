@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +18,10 @@ from plumbgraph.skills.values import SkillRecord
 
 MAX_QUERY_CHARS = 4_000
 FITS_FROM = 0.5
-_HALF = 0.8
+_HALF = 0.55
+_SOLE_SYNONYM = 2.0
+_COMPANY = 5
+_COMPANY_WEIGHT = 0.7
 _SHARE_OF_DENSE = 0.5
 _REASON_WORDS = 6
 
@@ -75,15 +77,18 @@ class SearchResult(Sequence[Hit]):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A request as weighted terms, and its neighbouring pairs."""
+    """A request as weighted terms, and its own terms in order, -1 where no skill uses one."""
 
     terms: dict[int, float]
-    phrases: tuple[tuple[int, int], ...]
+    exact: tuple[int, ...]
     words: tuple[str, ...]
 
 
 def read_query(text: str, vocabulary: Vocabulary, synonym_weight: float) -> Query:
-    """The terms of a request; those no skill uses are only counted among its words."""
+    """The terms of a request, and terms that may stand for them.
+
+    Where no skill uses a word, what may stand for it counts more.
+    """
     words = terms_of(text[:MAX_QUERY_CHARS])
     numbers = [vocabulary.number_of(word) for word in words]
     counts = Counter(number for number in numbers if number >= 0)
@@ -92,10 +97,9 @@ def read_query(text: str, vocabulary: Vocabulary, synonym_weight: float) -> Quer
         own = vocabulary.number_of(word)
         for other in sorted(synonyms().get(word, ())):
             if (number := vocabulary.number_of(other)) >= 0 and number not in counts:
-                weight = synonym_weight * terms.get(own, 1.0)
+                weight = synonym_weight * (terms[own] if own in terms else _SOLE_SYNONYM)
                 terms[number] = max(terms.get(number, 0.0), weight)
-    phrases = dict.fromkeys((a, b) for a, b in pairwise(numbers) if min(a, b) >= 0)
-    return Query(terms, tuple(phrases), tuple(dict.fromkeys(words)))
+    return Query(terms, tuple(numbers), tuple(dict.fromkeys(words)))
 
 
 def rank(
@@ -111,7 +115,7 @@ def rank(
     query = read_query(text, vocabulary, index.weights.synonym)
     if not records or not query.terms:
         return SearchResult((), False, _verdict(None, bool(records), bool(query.words)))
-    best, raw = index.best(index.scores(query.terms, query.phrases))
+    best, raw = index.best(index.scores(query.terms, query.exact))
     confidence = _confidence(raw, len(records))
     if dense is not None:
         best, confidence = _with_dense(text, records, best, confidence, dense)
@@ -131,8 +135,16 @@ def named_first(result: SearchResult, record: SkillRecord, k: int) -> SearchResu
 
 
 def _confidence(raw: Floats, count: int) -> Floats:
-    """Raw sums on a scale that does not grow with the library, 0 to 1."""
-    scaled = raw / math.log(2 + count + BACKGROUND)
+    """Raw sums on a scale that does not grow with the library, 0 to 1, in the same order.
+
+    A skill that shares words by chance stands alone; a topic the library covers is shared by
+    several. So in a large library the best score counts less without company.
+    """
+    if not raw.size:
+        return raw
+    trust = _COMPANY_WEIGHT * count / (count + BACKGROUND)
+    company = float(raw[:_COMPANY].sum()) / _COMPANY / float(raw[0])
+    scaled = raw * np.float32((1 - trust + trust * company) / math.log(2 + count + BACKGROUND))
     confidence: Floats = scaled / (scaled + np.float32(_HALF))
     return confidence
 

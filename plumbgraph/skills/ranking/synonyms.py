@@ -84,6 +84,62 @@ logo brand branding
 table csv tabular
 scrape crawl crawler scraper
 cluster segment segmentation
+persona audience
+survey questionnaire poll
+newsletter digest
+headline title
+proofread edit rewrite polish revise
+grammar spelling typo
+recipe cook meal diet nutrition
+exercise workout fitness
+flight hotel
+lease rent tenant landlord
+insurance policy coverage
+retirement pension
+loan mortgage debt credit
+portfolio stock invest investment
+revenue sale income turnover
+churn retention
+incident outage postmortem
+rollback revert undo
+automate automation script
+schedule cron recurring
+monitor observe watch alert
+notify notification alert
+convert conversion export
+extract parse ocr
+statistics statistical stats regression
+simulate simulation
+experiment trial
+protein peptide sequence amino
+drug pharmaceutical ligand compound
+disease diagnosis symptom
+imaging scan mri ct radiology dicom
+tissue histology pathology microscopy
+phylogeny phylogenetic evolutionary
+quantum qubit
+dataframe pandas
+embed embedding vector
+gpu cuda accelerate
+classify classifier classification categorize
+grant funding proposal
+treatment therapy care
+equation math algebra symbolic
+optimization solver
+survival hazard
+schema table column
+query sql
+migrate migration port upgrade
+package library dependency module
+onboard onboarding
+pitch investor fundraising
+font typography typeface
+wireframe mockup prototype
+game play
+icon logo
+stream streaming realtime live
+chat conversation dialogue
+compress compression shorten
 """
 
 

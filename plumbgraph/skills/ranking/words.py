@@ -12,6 +12,7 @@ import snowballstemmer
 _STEMMER = snowballstemmer.stemmer("english")
 _STEMMING = threading.Lock()
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|[^\W_a-z0-9]+")
+_WRITTEN = re.compile(r"[^\W_]++(?:['\u2019][^\W\d_]++)?")
 _APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 _MARKS = re.compile("[\u0300-\u036f]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-z])")
@@ -50,12 +51,20 @@ _APART = re.compile(
     r"|\bnot\s+(?:for|intended)\b",
     re.IGNORECASE,
 )
+_MAY_BE_APART = re.compile(r"not |n't |never ", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 
 
 def terms_of(text: str) -> list[str]:
     """The search terms of a text in order, stop words left out."""
     return [stem for word in split_words(text) if (stem := term(word))]
+
+
+def raw_words(text: str) -> list[str]:
+    """The words of a text as they are written, for `split_words`; one quick pass over the text."""
+    if not text.isascii() and not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+    return _WRITTEN.findall(text)
 
 
 def split_words(text: str) -> list[str]:
@@ -94,8 +103,15 @@ def term(word: str) -> str:
 
 def affirmative(description: str) -> str:
     """A description without the sentences that say what the skill is *not* for."""
+    if not _MAY_BE_APART.search(description):
+        return description
     sentences = _SENTENCE_END.split(description)
     return " ".join(sentence for sentence in sentences if not _APART.search(sentence))
+
+
+def first_sentence(description: str) -> str:
+    """What comes before the first sentence's end."""
+    return _SENTENCE_END.split(description, maxsplit=1)[0]
 
 
 def _unaccented(text: str) -> str:
