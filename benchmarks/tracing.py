@@ -158,35 +158,41 @@ def _share(each: list[float], base: list[float], peers: list[float]) -> float:
     return round((min(each) - min(base)) / (min(peers) - min(base)), 2)
 
 
-def _doomed(log: str, url: str, at: int) -> None:
-    sink = LangSmith(log=log, url=url, repair=False)
-    graph(at + 5, deadly_at=at).invoke(ASK, config(sink.config["callbacks"], at + 5))
+def _doomed(log: str, url: str, at: int, *, peer: bool) -> None:
+    if peer:
+        client = Client(api_url=url, api_key="none")
+        callbacks = [trace(path=log), LangChainTracer(client=client, project_name="peer")]
+    else:
+        callbacks = LangSmith(log=log, url=url, repair=False).config["callbacks"]
+    graph(at + 5, deadly_at=at).invoke(ASK, config(callbacks, at + 5))
 
 
-def after_kill(folder: Path, times: int = 5) -> list[dict[str, Any]]:
+def after_kill(folder: Path, times: int = 4) -> list[dict[str, Any]]:
     """Finished model calls that can still be seen after SIGKILL in step 40."""
-    at, ours, peers, roots = 39, [], [], 0
-    for turn in range(times):
+    at = 39
+    seen: dict[str, list[float]] = {"event log (ours)": [], "LangSmith": []}
+    roots, spawn = 0, multiprocessing.get_context("spawn")
+    for turn in range(2 * times):
         log = folder / f"kill{turn}.jsonl"
         with IngestServer() as server:
-            child = multiprocessing.get_context("spawn").Process(
-                target=_doomed, args=(str(log), server.url, at)
-            )
+            told = (str(log), server.url, at)
+            child = spawn.Process(target=_doomed, args=told, kwargs={"peer": turn % 2 == 0})
             child.start()
             child.join()
             time.sleep(0.3)
             ended = [r for r in server.runs.values() if r.get("run_type") == "llm"]
-            peers.append(sum(bool(run.get("end_time")) for run in ended) / at)
-            told = [r for r in read_log(log) if r["event"] == "model.ended"]
-            ours.append(len(told) / at)
+            if turn % 2 == 0:
+                seen["LangSmith"].append(sum(bool(run.get("end_time")) for run in ended) / at)
+            lines = [r for r in read_log(log) if r["event"] == "model.ended"]
+            seen["event log (ours)"].append(len(lines) / at)
             with LangSmith(log=log, url=server.url, wait_s=30):
                 pass
             roots += len(server.open_roots())
-    return [
-        {"visible after SIGKILL": "event log (ours)", "lowest": min(ours), "median": median(ours)},
-        {"visible after SIGKILL": "LangSmith", "lowest": min(peers), "median": median(peers)},
-        {"visible after SIGKILL": "roots open after the next start", "lowest": roots, "median": 0},
+    rows: list[dict[str, Any]] = [
+        {"visible after SIGKILL": name, "lowest": min(each), "median": median(each)}
+        for name, each in seen.items()
     ]
+    return [*rows, {"visible after SIGKILL": "roots open after the next start", "lowest": roots}]
 
 
 def verdict_time(folder: Path) -> list[dict[str, Any]]:

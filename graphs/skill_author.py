@@ -22,11 +22,23 @@ from plumbgraph.agents.skills import SkilledState, SkillNode
 from plumbgraph.skills.bodies import Blobs
 from plumbgraph.skills.library import SkillLibrary
 from plumbgraph.skills.scripts import ScriptRules
+from plumbgraph.testing import ScriptedChatModel, call
 
 SHIPPED = Path(__file__).parent.parent / "skills"
 SYSTEM = """\
 You write skills: folders with a SKILL.md that tell another agent what it could not know.
 Load the skill write-a-skill first and follow it. Work on files; say which you wrote."""
+
+DRAFT = """\
+---
+name: release-notes
+description: Write release notes from merged changes. Use when a version is tagged or
+  someone asks what changed since the last release.
+license: MIT
+---
+1. List the merged changes.
+2. Group them by what a user notices.
+"""
 
 Model = BaseChatModel | Callable[[Any, Runtime[Any]], BaseChatModel]
 
@@ -45,8 +57,24 @@ def workspace() -> Path:
 
 
 def chosen(_: Any, runtime: Runtime[Any]) -> BaseChatModel:  # noqa: ARG001 - a model's signature
-    """The model named by the environment."""
-    return resolve_model(os.environ.get("PLUMBGRAPH_MODEL") or "openai:gpt-5.5")
+    """The model named by the environment; `scripted` rehearses without a network."""
+    spec = os.environ.get("PLUMBGRAPH_MODEL") or "openai:gpt-5.5"
+    return rehearsed() if spec == "scripted" else resolve_model(spec)
+
+
+def rehearsed() -> ScriptedChatModel:
+    """A model that loads the skill about skills, drafts one and asks to check it."""
+    check = "scripts/check_skill.py"
+    draft = str(workspace() / "release-notes")
+    return ScriptedChatModel(
+        [
+            call("load_skill", name="write-a-skill"),
+            call("write_file", path="release-notes/SKILL.md", content=DRAFT),
+            call("run_skill_script", name="write-a-skill", script=check, arguments=[draft]),
+            "Wrote release-notes/SKILL.md and checked it.",
+        ],
+        replay="turn",
+    )
 
 
 def build(model: Model = chosen, *, blobs: Blobs | None = None) -> StateGraph[Any, Any, Any, Any]:

@@ -6,11 +6,12 @@ interrupt; answer with the value that is true, or with nothing to leave it open.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
 
 from langgraph.config import get_store
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
+from typing_extensions import TypedDict
 
 from plumbgraph.agents.memory import store_of
 from plumbgraph.memory import MemoryStore

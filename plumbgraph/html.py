@@ -6,10 +6,12 @@ page; links that could run a script and attributes that are one are refused.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
-from typing import Any
+from typing import Any, ClassVar
 
 from plumbgraph.errors import SettingsError
 
@@ -93,3 +95,28 @@ def facts(pairs: Mapping[str, Any]) -> Safe:
         ),
         class_="plumb",
     )
+
+
+class Rows(list[Any]):
+    """A list that a notebook shows as a table, and that is a plain list to everybody else."""
+
+    columns: ClassVar[tuple[str, ...]] = ("#",)
+
+    def cells(self, each: Any) -> Sequence[Any]:
+        """What stands in the row of one element."""
+        return (each,)
+
+    def _repr_html_(self) -> str:
+        return table(self.columns, map(self.cells, self))
+
+
+def short(value: Any, most: int = 120) -> str:
+    """A value as one line of text, cut where it is long."""
+    line = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    line = " ".join(line.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def minute(moment: datetime | None) -> str | None:
+    """A moment as people read it, in UTC to the second."""
+    return None if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ _BLOCKING = (
 )
 _BLOCKING_PREFIXES = ("requests.", "urllib3.", "pymongo.")
 _COMPILING = ("compile", "create_agent", "create_react_agent", "create_deep_agent")
+_SECRET = re.compile(r"(?:^|_)(?:key|token|secret|password|passwd|credentials?)$")
 _OWN = ("checkpointer", "store")
 _OPTIONAL_METHODS = ("adelete_thread", "adelete_for_runs", "acopy_thread", "aprune")
 
@@ -67,6 +69,7 @@ def in_code(
         return
     yield from _own_persistence(tree, file, attribute)
     yield from _typing_typed_dict(tree, file, known)
+    yield from _secret_context(tree, file)
     if not bounded and not _binds_limit(tree):
         yield Check(
             "note",
@@ -187,6 +190,35 @@ def _typing_typed_dict(tree: ast.Module, file: Path, known: dict[str, str]) -> I
                     "Import TypedDict from typing_extensions.",
                     "code.typed_dict",
                 )
+
+
+def _secret_context(tree: ast.Module, file: Path) -> Iterator[Check]:
+    """The server copies a run's context into the metadata of each of its checkpoints."""
+    used = {
+        word.value.id
+        for word in ast.walk(tree)
+        if isinstance(word, ast.keyword)
+        and word.arg == "context_schema"
+        and isinstance(word.value, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef) or node.name not in used:
+            continue
+        for field in node.body:
+            name = field.target.id if _is_field(field) else ""  # type: ignore[attr-defined] # told above
+            if _SECRET.search(name):
+                yield Check(
+                    "warning",
+                    TOPIC,
+                    f"{file.name}:{field.lineno}: the context's {name!r} lands in the metadata of "
+                    "every checkpoint",
+                    "Read secrets from the environment or from a vault inside the node.",
+                    "code.secret_context",
+                )
+
+
+def _is_field(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
 
 
 def _half_savers(tree: ast.Module, file: Path) -> Iterator[Check]:

@@ -23,6 +23,7 @@ from plumbgraph.memory.records import (
     from_us,
     to_us,
 )
+from plumbgraph.memory.shown import Facts, fact_html
 from plumbgraph.memory.terms import Terms, milliseconds
 from plumbgraph.memory.words import plain
 from plumbgraph.redis.clients import Command, RedisPlan
@@ -64,6 +65,9 @@ class Fact:
     pinned: bool = False
     context: str = field(default="", repr=False)
     group: str = field(default="", repr=False)
+
+    def _repr_html_(self) -> str:
+        return fact_html(self)
 
     @classmethod
     def of(cls, item: MemoryItem) -> Fact:
@@ -302,7 +306,7 @@ def facts(
         if found is not None:
             told[key] = found
     items = [(k, told[k]) for k in keys if k in told and told[k].marks.status == "active"]
-    return [MemoryItem(record=r, namespace=namespace, key=k) for k, r in items]
+    return Facts(MemoryItem(record=r, namespace=namespace, key=k) for k, r in items)
 
 
 def _range(subject: str | None) -> tuple[str, bytes | str]:

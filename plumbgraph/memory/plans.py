@@ -21,6 +21,7 @@ from plumbgraph.memory.records import (
     row_of,
     to_us,
 )
+from plumbgraph.memory.shown import Versions
 from plumbgraph.memory.terms import Terms, milliseconds, together
 from plumbgraph.redis.clients import Command, RedisPlan
 from plumbgraph.redis.library import Call
@@ -142,7 +143,7 @@ def chosen(known: Sequence[Record], op: Get) -> Record | None:
 def history(terms: Terms, op: History) -> RedisPlan[list[Version]]:
     """Every known version, newest first: one round trip."""
     known = yield from records(terms, op.namespace, op.key)
-    return timetravel.versions(known)
+    return Versions(timetravel.versions(known))
 
 
 @dataclass(frozen=True, slots=True)

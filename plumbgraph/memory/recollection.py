@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from plumbgraph.memory.items import MemoryItem, MemorySearchItem
 from plumbgraph.memory.keys import Namespace
+from plumbgraph.memory.shown import recollection_html
 
 Mode: TypeAlias = Literal["broad", "precise"]
 Tier: TypeAlias = Literal["pinned", "relevant", "question"]
@@ -79,6 +80,9 @@ class Recollection:
 
     def __len__(self) -> int:
         return len(self.hits)
+
+    def _repr_html_(self) -> str:
+        return recollection_html(self)
 
     def tier(self, tier: Tier) -> tuple[Hit, ...]:
         """The hits of one tier."""

@@ -143,9 +143,14 @@ def dies(stage: Stage, name: str) -> None:
 
 
 def _in_child(folder: str, url: str | None, schema: str, thread_id: str, name: str) -> None:
-    from plumbgraph.testing import faults_crash, faults_domains  # noqa: PLC0415 - they import this
+    from plumbgraph.testing import (  # noqa: PLC0415 - they import this
+        faults_crash,
+        faults_domains,
+        faults_rough,
+    )
 
-    play = getattr(faults_crash, name, None) or getattr(faults_domains, name)
+    parts = (faults_crash, faults_domains, faults_rough)
+    play = next(getattr(part, name) for part in parts if hasattr(part, name))
     play(Stage(Path(folder), url, schema, thread_id=thread_id))
 
 

@@ -129,8 +129,10 @@ class Timeline:
         for record in self.session.records:
             if str(record.get("event", "")).endswith(".failed") and record.get("error.type"):
                 kind = str(record["error.type"]).rpartition(".")[2]
-                where = f"step {self.session.places.step(record)}"
-                return f"{where}, {record.get('node') or 'graph'}: {kind}: {record.get('error')}"
+                step = self.session.places.step(record)
+                where = record.get("node") or "graph"
+                where = where if step is None else f"step {step}, {where}"
+                return f"{where}: {kind}: {record.get('error')}"
         failed = next((use for use in self.session.uses if use.failed), None)
         if failed is not None:
             return f"step {failed.step}, {failed.tool}: {failed.text}"

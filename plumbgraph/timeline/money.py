@@ -31,7 +31,9 @@ class Spent:
 
 def spent_of(evidence: Evidence, rows: Sequence[StepRow]) -> Spent:
     """Money and tokens, from the log, else from the messages in the checkpoints."""
-    costs = _logged(evidence.records) or _stored(evidence)
+    costs, stored = _logged(evidence.records), _stored(evidence)
+    if not costs or (len(costs) == len(stored) and all(usd is None for _, usd in costs)):
+        costs = stored
     by_model: dict[str, list[float]] = {}
     for model, usd in costs:
         if usd is not None:

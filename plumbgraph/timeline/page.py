@@ -23,6 +23,12 @@ _ENDED = {
     "left": "not begun",
 }
 
+_PAGE = """
+html{background:#f6f7f9}body{margin:0}
+@media (prefers-color-scheme:dark){html{background:#14171a}}
+@media print{html{background:#fff}@page{margin:14mm}}
+"""
+
 STYLE = """
 .plumb-timeline{--ink:#1c1e21;--soft:#5f6670;--line:#dfe3e8;--card:#fff;--back:#f6f7f9;
 --good:#1a7f4b;--wait:#9a6700;--bad:#c2362b;--loop:#7a4fd0;--cost:#2266cc;
@@ -44,6 +50,7 @@ padding:2px 6px;border-radius:4px}
 .plumb-timeline .facts{color:var(--soft);margin:6px 0 12px;font-size:14px}
 .plumb-timeline ul{margin:6px 0 12px;padding-left:20px}
 .plumb-timeline svg{display:block;width:100%;height:74px;margin:0 0 12px}
+.plumb-timeline svg.plain{height:26px}
 .plumb-timeline ol{list-style:none;margin:0;padding:0;background:var(--card);border-radius:6px;
 border:1px solid var(--line)}
 .plumb-timeline li.step{display:grid;grid-template-columns:3.2em minmax(8em,14em) 1fr auto;
@@ -64,7 +71,9 @@ white-space:nowrap}
 .plumb-timeline .legend{color:var(--soft);font-size:12px;margin:-6px 0 12px}
 @media (max-width:640px){.plumb-timeline{padding:10px}.plumb-timeline li.step{
 grid-template-columns:2.6em 1fr auto}.plumb-timeline li.step .what{grid-column:2/-1;grid-row:2}}
-@media print{.plumb-timeline{background:#fff;color:#000;padding:0}
+@media print{.plumb-timeline{--ink:#000;--soft:#444;--line:#bbb;--card:#fff;--back:#fff;
+--good:#1a7f4b;--wait:#9a6700;--bad:#c2362b;--loop:#7a4fd0;--cost:#2266cc;font-size:12px;
+padding:0;max-width:none;print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .plumb-timeline li.step{break-inside:avoid}.plumb-timeline .verdict{border:1px solid #888;
 border-left:6px solid #000}}
 """
@@ -78,7 +87,7 @@ def page(timeline: Timeline) -> str:
         Safe('<meta charset="utf-8"><meta name="viewport" content="width=device-width">'),
         Safe('<meta name="color-scheme" content="light dark">'),
         tag("title", title),
-        tag("style", Safe("html{background:Canvas}body{margin:0}" + STYLE)),
+        tag("style", Safe(_PAGE + STYLE)),
     )
     return f"<!doctype html>\n{tag('html', head, tag('body', _inner(timeline)), lang='en')}\n"
 
@@ -201,7 +210,7 @@ def strip(timeline: Timeline) -> Safe:
     line = _cumulative(rows, width)
     picture = tag(
         "svg", *bars, line, viewBox="0 0 1000 62", preserveAspectRatio="none", role="img",
-        aria_label="cost of each step and in sum",
+        aria_label="cost of each step and in sum", class_=None if most else "plain",
     )  # fmt: skip
     legend = "bars: cost of each step · line: cost in sum" if most else "one bar for each step"
     if timeline.verdict.code == "looping":
@@ -210,7 +219,7 @@ def strip(timeline: Timeline) -> Safe:
 
 
 def _height(row: StepRow, most: float) -> float:
-    return 8.0 + (46.0 * (row.cost_usd or 0.0) / most if most else 20.0)
+    return 8.0 + 46.0 * (row.cost_usd or 0.0) / most if most else 60.0
 
 
 def _fill(timeline: Timeline, row: StepRow) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class LogSource:
             return Evidence(remarks=(f"There is no event log at {str(self.path)!r}.",))
         records: list[dict[str, Any]] = []
         ratings: list[tuple[int, dict[str, Any]]] = []
-        lost, torn, newer = 0, 0, 0
+        lost, torn, newer, unsent = 0, 0, 0, Counter[tuple[str, str | None]]()
         for file in files:
             reader = LogReader(file)
             for record in reader.read():
@@ -53,11 +54,13 @@ class LogSource:
                     ratings.append((len(records), record))
                 elif record.get("event") == "trace.lost":
                     lost += int(record.get("count", 0))
+                elif record.get("event") == "trace.upload_failed":
+                    unsent[str(record.get("sink")), record.get("kept")] += 1
             torn, newer = torn + reader.torn + reader.unfinished, newer + reader.newer
         return Evidence(
             records=tuple(_with_ratings(records, ratings)),
             live=frozenset(_living(records)),
-            remarks=tuple(_losses(lost, torn, newer)),
+            remarks=(*_losses(lost, torn, newer), *_unsent(unsent)),
         )
 
     async def aread(self, thread_id: str) -> Evidence:
@@ -85,6 +88,12 @@ def _losses(lost: int, torn: int, newer: int) -> Iterable[str]:
         yield f"{torn} lines of the log are cut off, as after a crash or a full disk."
     if newer:
         yield f"{newer} lines of the log were written by a newer plumbgraph."
+
+
+def _unsent(failed: Counter[tuple[str, str | None]]) -> Iterable[str]:
+    for (sink, kept), times in failed.items():
+        then = f"`plumbgraph trace replay {kept}` sends them again" if kept else "they are lost"
+        yield f"{times} uploads to {sink} failed; {then}."
 
 
 def _living(records: Iterable[Record]) -> Iterable[tuple[str, int]]:

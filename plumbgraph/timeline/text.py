@@ -72,15 +72,21 @@ def lines(timeline: Timeline, *, most: int | None = None) -> Iterable[str]:
 def summary(timeline: Timeline) -> str:
     """Steps, runs, money and tokens in one line."""
     spent = timeline.spent
-    words = [f"{len({row.step for row in timeline.rows})} steps", f"{len(timeline.runs)} runs"]
-    words.append(f"{spent.calls} model calls")
+    words = [count(len({row.step for row in timeline.rows}), "step")]
+    words += [count(len(timeline.runs), "run")] if timeline.runs else []
+    words.append(count(spent.calls, "model call"))
     words.append(f"{spent.input_tokens:,} tokens in, {spent.output_tokens:,} out")
     if spent.usd or spent.by_model:
         by_model = ", ".join(f"{model} {money(usd)}" for model, usd in spent.by_model.items())
         words.append(f"{money(spent.usd)} ({by_model})")
     if spent.untold and spent.calls:
-        words.append(f"cost of {spent.untold} calls unknown")
+        words.append(f"cost of {count(spent.untold, 'call')} unknown")
     return " · ".join(words)
+
+
+def count(number: int, what: str) -> str:
+    """A number of things, in words."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def row_lines(row: StepRow) -> Iterable[str]:

@@ -86,7 +86,11 @@ def _message(message: Any) -> Any:
     known = _messages.get(mark)
     if known is not None and known[0]() is message and all(map(is_, known[1], parts)):
         return known[2]
-    told = _anonymized_dict(message.model_dump(mode="json", exclude_none=True))
+    try:
+        plain = message.model_dump(mode="json", exclude_none=True)
+    except Exception:  # noqa: BLE001 - pydantic refuses lone surrogates; a sink never raises
+        plain = {"type": getattr(message, "type", ""), "content": message.content}
+    told = _anonymized_dict(plain)
     found = orjson.Fragment(orjson.dumps(told, default=str, option=orjson.OPT_NON_STR_KEYS))
     forget = weakref.ref(message, lambda _: _messages.pop(mark, None))
     _messages[mark] = forget, parts, found

@@ -175,7 +175,7 @@ class LangSmith:
         if not spans:
             return
         try:
-            count = close_spans(self.client, spans)
+            count = close_spans(self.client, spans, project=self.tracer.project_name)
         except Exception as fault:  # noqa: BLE001 - a sink never raises; the next start tries again
             text = redact(f"{type(fault).__name__}: {fault}")
             write(RepairFailed(error=text), self.trace.plumb_sinks)

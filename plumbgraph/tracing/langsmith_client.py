@@ -47,8 +47,8 @@ class CleanClient(Client):
     def update_run(self, run_id: UUID | str, **more: Any) -> None:
         """Send a run's end."""
         if more.get("parent_run_id"):
-            extra = more.get("extra") or {}
-            more["extra"] = {key: value for key, value in extra.items() if key != "runtime"}
+            if extra := more.get("extra"):
+                more["extra"] = {key: value for key, value in extra.items() if key != "runtime"}
             if more.get("run_type") == "chain":
                 more["inputs"] = _shortened(more.get("inputs"))
                 more["outputs"] = _shortened(more.get("outputs"))

@@ -163,8 +163,8 @@ def _span(
     )
 
 
-def close_spans(client: Any, spans: Iterable[OpenSpan]) -> int:
-    """Tell LangSmith the end of each; how many."""
+def close_spans(client: Any, spans: Iterable[OpenSpan], *, project: str | None = None) -> int:
+    """Tell LangSmith the end of each, or of its whole life where it heard nothing; how many."""
     count = 0
     for span in spans:
         tags = ["plumb", "plumb:crashed"] if span.error and span.parent_id is None else None
@@ -181,6 +181,7 @@ def close_spans(client: Any, spans: Iterable[OpenSpan]) -> int:
                 span.name,
                 {},
                 span.run_type,
+                project_name=project,
                 id=span.span_id,
                 parent_run_id=span.parent_id,
                 start_time=span.started_at,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import atexit
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from plumbgraph.errors import MissingExtra, SettingsError
 from plumbgraph.tracing.anonymize import anonymized
+from plumbgraph.tracing.emit import emit
+from plumbgraph.tracing.langsmith_repair import UploadFailed
+from plumbgraph.tracing.redact import redact
 from plumbgraph.upstream import openinference_tracer
 
 
@@ -19,11 +24,18 @@ class OpenTelemetry:
         with OpenTelemetry(endpoint="http://127.0.0.1:6006/v1/traces", project="support") as otel:
             graph.invoke(question, {"callbacks": otel.callbacks})
 
+    A receiver that is down or slow costs spans, counted in `failed` and told by events, and no
+    more than `wait_s` seconds at the end.
+
     Args:
         endpoint: Where to send spans by OTLP over HTTP.
         exporter: A span exporter instead, for example one in memory.
         project: Shown by Phoenix as the project.
         wait_s: Longest wait for spans on their way when closing.
+
+    Attributes:
+        failed: Spans that the receiver did not take.
+        unsent: Whether the last `close` gave up waiting.
 
     Raises:
         MissingExtra: The extra `otel` is not installed.
@@ -42,12 +54,17 @@ class OpenTelemetry:
             raise SettingsError("OpenTelemetry() needs an endpoint or an exporter, not both.")
         parts = _parts()
         self.wait_s = wait_s
+        self.failed = 0
+        self.unsent = False
         sends = exporter or parts["otlp"](endpoint=endpoint)
         resource = parts["resource"].create(
             {"service.name": "plumbgraph", "openinference.project.name": project}
         )
-        self.provider = parts["provider"](resource=resource)
-        self.provider.add_span_processor(parts["batch"](_redacting(sends, parts)))
+        # Its own shutdown at exit waits for as long as the exporter tries.
+        self.provider = parts["provider"](resource=resource, shutdown_on_exit=False)
+        atexit.register(self.close)
+        exporting = _redacting(sends, parts, self._note_failure)
+        self.provider.add_span_processor(parts["batch"](exporting))
         tracer = self.provider.get_tracer("plumbgraph")
         handler = parts["handler"](tracer, separate_trace_from_runtime_context=False)
         self.callbacks: list[Any] = [handler]
@@ -58,8 +75,15 @@ class OpenTelemetry:
 
     def close(self) -> None:
         """Send what is on its way, waiting a little."""
-        self.provider.force_flush(int(self.wait_s * 1000))
-        self.provider.shutdown()
+        atexit.unregister(self.close)
+        ending = threading.Thread(target=self.provider.shutdown, daemon=True)
+        ending.start()
+        ending.join(self.wait_s)
+        self.unsent = ending.is_alive()
+
+    def _note_failure(self, spans: int, why: str) -> None:
+        self.failed += spans
+        emit(UploadFailed(sink="opentelemetry", error=redact(why)))
 
     def __enter__(self) -> Self:
         return self
@@ -68,13 +92,20 @@ class OpenTelemetry:
         self.close()
 
 
-def _redacting(exporter: Any, parts: dict[str, Any]) -> Any:
+def _redacting(exporter: Any, parts: dict[str, Any], failed: Callable[[int, str], None]) -> Any:
     """An exporter that hands clean copies of spans to another one."""
     base: Any = parts["base"]
 
     class Redacting(base):  # type: ignore[misc] # the class comes from an extra
         def export(self, spans: Sequence[Any]) -> Any:
-            return exporter.export([_clean(span, parts) for span in spans])
+            try:
+                found = exporter.export([_clean(span, parts) for span in spans])
+            except Exception as fault:
+                failed(len(spans), f"{type(fault).__name__}: {fault}")
+                raise
+            if found is not parts["taken"]:
+                failed(len(spans), f"{len(spans)} spans were not taken")
+            return found
 
         def shutdown(self) -> None:
             exporter.shutdown()
@@ -129,6 +160,7 @@ def _parts() -> dict[str, Any]:
         from opentelemetry.sdk.trace.export import (  # noqa: PLC0415 - an extra
             BatchSpanProcessor,
             SpanExporter,
+            SpanExportResult,
         )
         from opentelemetry.trace import Status  # noqa: PLC0415 - an extra
     except ImportError as fault:
@@ -140,6 +172,7 @@ def _parts() -> dict[str, Any]:
         "provider": TracerProvider,
         "batch": BatchSpanProcessor,
         "base": SpanExporter,
+        "taken": SpanExportResult.SUCCESS,
         "span": ReadableSpan,
         "event": Event,
         "status": Status,

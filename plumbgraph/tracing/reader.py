@@ -12,6 +12,9 @@ from plumbgraph.tracing.emit import VERSION
 
 _CHUNK = 256 * 1024
 _START = b'{"v":'
+_LONGEST = 1024 * 1024  # no writer makes a line of more than 64 KiB
+_WHOLE = frozenset({"pid", "step", "attempt", "count", "since_call"})
+_TEXT = frozenset({"event", "ts", "thread_id", "run_id", "node", "checkpoint_ns", "charge_id"})
 
 
 class LogReader:
@@ -29,6 +32,7 @@ class LogReader:
         self.newer = 0
         self._offset = 0
         self._rest = b""
+        self._skipping = False
 
     def read(self) -> Iterator[dict[str, Any]]:
         """Records of the lines that are complete now; a line still being written waits."""
@@ -37,13 +41,25 @@ class LogReader:
             while chunk := file.read(_CHUNK):
                 self._offset += len(chunk)
                 *lines, self._rest = (self._rest + chunk).split(b"\n")
+                if self._skipping and lines:
+                    del lines[0]
+                    self._skipping = False
                 for line in lines:
                     yield from self._records(line)
+                self._shorten()
 
     @property
     def unfinished(self) -> bool:
         """Whether the file ends in the middle of a line, as after a crash."""
-        return bool(self._rest)
+        return bool(self._rest) or self._skipping
+
+    def _shorten(self) -> None:
+        """Give up a line that no writer made: it must not fill the memory."""
+        if len(self._rest) > _LONGEST:
+            self.torn += not self._skipping
+            self._skipping = True
+        if self._skipping:
+            self._rest = b""
 
     def _records(self, line: bytes) -> Iterator[dict[str, Any]]:
         if not line.strip():
@@ -99,6 +115,17 @@ def _rotated(path: Path) -> list[Path]:
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return None
+    for name in [name for name, value in record.items() if not _sound(name, value)]:
+        del record[name]
+    return record
+
+
+def _sound(name: str, value: Any) -> bool:
+    """Whether a value is of the kind that its name promises to whoever reads on."""
+    if name in _WHOLE or name.startswith("gen_ai.usage."):
+        return isinstance(value, int) or value is None
+    return name not in _TEXT or isinstance(value, str) or value is None

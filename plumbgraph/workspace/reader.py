@@ -9,7 +9,7 @@ from plumbgraph.errors import WorkspaceQuota, WorkspaceUnsafe
 from plumbgraph.workspace.names import split_path
 from plumbgraph.workspace.ops import BlobPlan, Get
 from plumbgraph.workspace.tree import checked_totals, decode_blocks, decode_step, decode_tree
-from plumbgraph.workspace.values import Change, Dir, Entry, File, Quota, Step, Tree
+from plumbgraph.workspace.values import Change, Diff, Dir, Entry, File, Quota, Step, Tree
 
 EMPTY: Tree = {}
 _BATCH = 128
@@ -127,7 +127,7 @@ def diff(trees: Trees, before: str, after: str) -> BlobPlan[list[Change]]:
                     changes.append(Change(where, old, new))
                 if _deeper(old, new):
                     level[where] = pair
-    return sorted(changes, key=lambda change: change.path)
+    return Diff(sorted(changes, key=lambda change: change.path))
 
 
 def _pairs(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from plumbgraph.html import Rows
 
 BLOCK = 64 << 10
 """Bytes in a block of a large file."""
@@ -137,3 +139,19 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.kind:8} {self.path}"
+
+
+class Diff(Rows):
+    """What differs between two manifests: one row a path."""
+
+    columns = ("path", "what happened", "bytes before", "bytes after")
+
+    def cells(self, each: Any) -> Sequence[Any]:
+        """One changed path."""
+        before, after = each.before, each.after
+        return (
+            each.path,
+            each.kind,
+            None if before is None else f"{before.size:,}",
+            None if after is None else f"{after.size:,}",
+        )

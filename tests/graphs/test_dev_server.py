@@ -20,6 +20,7 @@ class Server(Protocol):
     """What these tests use of the fixture."""
 
     folder: Path
+    environment: dict[str, str]
     url: str
 
     @property
@@ -44,7 +45,10 @@ def test_every_graph_is_there_with_its_description(client: Any) -> None:
     assert "files of one folder" in found["assistant"]["description"]
 
 
-@pytest.mark.parametrize("graph", ["assistant", "asking", "slow"])
+SHIPPED = ("assistant", "sleep", "router_lab", "skill_author")
+
+
+@pytest.mark.parametrize("graph", [*SHIPPED, "asking", "slow"])
 def test_studio_gets_a_drawing_and_an_input_form(client: Any, graph: str) -> None:
     assistant = client.assistants.search(graph_id=graph)[0]["assistant_id"]
     drawn = client.assistants.get_graph(assistant, xray=True)
@@ -54,6 +58,12 @@ def test_studio_gets_a_drawing_and_an_input_form(client: Any, graph: str) -> Non
     for kind in ("input_schema", "output_schema", "state_schema"):
         assert schemas[kind]["properties"], kind
     assert isinstance(client.assistants.get_subgraphs(assistant), dict)
+    if graph in SHIPPED:
+        nodes = {node["id"] for node in drawn["nodes"]}
+        context = schemas["context_schema"]
+        for field in ((context or {}).get("properties") or {}).values():
+            assert field["description"]
+            assert set(field.get("langgraph_nodes") or ()) <= nodes
 
 
 def test_studio_gets_the_assistants_settings(client: Any) -> None:
@@ -167,6 +177,50 @@ def test_the_store_is_ours(client: Any) -> None:
     assert [item["key"] for item in found] == ["home"]
     client.store.delete_item(("people", "ann"), "home")
     assert client.store.search_items(("people",))["items"] == []
+
+
+def test_the_router_lab_answers_with_a_reason(client: Any) -> None:
+    thread = new_thread(client)
+    told = {"messages": [{"role": "user", "content": "What is two and two?"}]}
+    events = list(
+        client.runs.stream(thread, "router_lab", input=told, stream_mode=["updates", "values"])
+    )
+    assert not [event.data for event in events if event.event == "error"]
+    answer = client.threads.get_state(thread)["values"]["messages"][-1]
+    assert answer["type"] == "ai"
+    assert answer["response_metadata"]["plumbgraph"]["reason"]
+
+
+def test_the_skill_author_asks_before_it_runs_a_script(client: Any, dev_server: Server) -> None:
+    thread = new_thread(client)
+    told = {"messages": [{"role": "user", "content": "A skill for release notes, please."}]}
+    asked = client.runs.wait(thread, "skill_author", input=told)["__interrupt__"][0]["value"]
+    assert asked["skill"] == "write-a-skill"
+    draft = dev_server.folder / "workspace" / "release-notes" / "SKILL.md"
+    assert draft.read_text().startswith("---")
+    done = client.runs.wait(thread, "skill_author", command={"resume": asked["answer"]})
+    assert "release-notes: sound" in done["messages"][-2]["content"]
+
+
+def test_a_sleep_asks_about_contested_facts(client: Any, dev_server: Server) -> None:
+    from plumbgraph.memory import Fact, MemoryStore
+
+    settings = dev_server.environment
+    with MemoryStore(settings["PLUMBGRAPH_REDIS_URL"], tenant=settings["PLUMBGRAPH_TENANT"]) as own:
+        for source, color in (("ann", "red"), ("bob", "blue")):
+            fact = Fact("car", "color", color, source=source, cardinality="one")
+            own.remember(("night",), fact, policy="contest")
+    thread = new_thread(client)
+    stopped = client.runs.wait(thread, "sleep", input={"namespace": "night"})
+    (asked,) = (each["value"] for each in stopped["__interrupt__"])
+    assert (asked["subject"], asked["held"], asked["rivals"]) == ("car", "red", ["blue"])
+    forked = client.threads.copy(thread)["thread_id"]
+    done = client.runs.wait(thread, "sleep", command={"resume": "blue"})
+    assert (done["open"], len(done["settled"])) == ([], 1)
+    assert client.threads.get_state(forked)["next"] == ["settle"]
+    client.threads.delete(forked)
+    with MemoryStore(settings["PLUMBGRAPH_REDIS_URL"], tenant=settings["PLUMBGRAPH_TENANT"]) as own:
+        assert [item.value["value"] for item in own.facts(("night",))] == ["blue"]
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was(dev_server: Server, client: Any) -> None:

@@ -93,6 +93,14 @@ def test_a_good_set_up_has_no_finding(tmp_path: Path) -> None:
             {"code.own_persistence": "fault"},
         ),
         (
+            (
+                "\nclass Context(TypedDict):\n    model: str\n    api_key: str\n"
+                "other = StateGraph(State, context_schema=Context)\n"
+            ),
+            {},
+            {"code.secret_context": "warning"},
+        ),
+        (
             "\nclass Half:\n    async def aput(self): ...\n    async def aput_writes(self): ...\n",
             {},
             {"code.half_saver": "warning"},

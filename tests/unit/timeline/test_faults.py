@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from plumbgraph.testing import faults_crash, faults_domains  # noqa: F401 - they register theirs
+from plumbgraph.testing import (
+    faults_crash,  # noqa: F401 - it registers its faults
+    faults_domains,  # noqa: F401 - it registers its faults
+    faults_rough,  # noqa: F401 - it registers its faults
+)
 from plumbgraph.testing.faults import FAULTS, Fault, Stage
 from plumbgraph.timeline import Timeline
 from plumbgraph.timeline.text import lines

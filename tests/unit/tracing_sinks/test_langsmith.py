@@ -77,14 +77,6 @@ def traced(server: IngestServer, tmp_path: Path, **options: Any) -> LangSmith:
     )
 
 
-def _arrived(server: IngestServer, roots: int) -> None:
-    """Wait until the SDK's threads have sent all: its flush does not wait for those under way."""
-    for _ in range(200):
-        if len(server.roots()) == roots and not (server.open_roots() or server.orphans()):
-            return
-        time.sleep(0.05)
-
-
 def config(sink: LangSmith, thread: str = "t") -> Any:
     return {**sink.config, "configurable": {"thread_id": thread}}
 
@@ -275,7 +267,7 @@ def test_a_sink_that_is_down_or_slow_does_not_hold_up_the_run(
     sink.close()
     assert time.monotonic() - start < 20
     events = [record["event"] for record in read_log(tmp_path / "log.jsonl")]
-    assert ("trace.flushed" in events) is not sink.unsent
+    assert ("trace.flushed" in events) is (not sink.unsent and not sink.failed)
     assert events.count("run.ended") == 1
 
 
@@ -308,7 +300,6 @@ def test_no_orphans_under_threads_send_subgraphs_and_tasks(
     assert [each["said"] for each in done] == [["x"] * 4] * 6
     records = [r for r in read_log(tmp_path / "log.jsonl") if r["event"] != "trace.flushed"]
     roots = {r["run_id"] for r in records if r["event"] == "run.started"}
-    _arrived(server, 6)
     assert len(roots) == 6 == len(server.roots())
     for record in records:
         assert record["run_id"] in roots
