@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +17,14 @@ from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import Command
 from typing_extensions import Annotated  # noqa: UP035 - evaluated by langgraph at run time
 
+from plumbgraph import servers
 from plumbgraph.agents.effects import journal_for
 from plumbgraph.agents.workspace import WorkspaceNode, WorkspaceState
 from plumbgraph.content import FolderBlobs, PostgresBlobs
 from plumbgraph.effects import Journal, effect
 from plumbgraph.errors import PlumbError, StoreUnavailable
 from plumbgraph.postgres.pool import Database
+from plumbgraph.settings import Settings
 from plumbgraph.state import PlumbSaver
 from plumbgraph.testing.crash import Setting, crashtest
 from plumbgraph.workspace import Workspace
@@ -110,18 +114,32 @@ def test_power_tears_files_and_the_next_process_repairs_them(tmp_path: Path) -> 
     assert (folder / "a").read_bytes() == b"content"
 
 
+@pytest.fixture(scope="module")
+def crashing() -> Iterator[tuple[str, str]]:
+    """A server of the module's own, and a command that makes it crash and recover."""
+    home = Path(tempfile.mkdtemp(prefix="pgg-"))
+    told = Settings.load(home=str(home), postgres_url=None, redis_url=None)
+    with servers.up(home, settings=told) as up:
+        found = next(one for one in servers.status(home).servers if one.kind == "postgres")
+        yield up.postgres_url, f"kill -9 $(pgrep -P {found.pid} -f writer)"
+    servers.down(home)
+    shutil.rmtree(home)
+
+
 @DURABILITIES
-def test_a_server_that_crashes_and_recovers(durability: Any) -> None:
+def test_a_server_that_crashes_and_recovers(crashing: tuple[str, str], durability: Any) -> None:
     """PostgreSQL itself, in the midst of the run; a run that fails of it is resumed."""
+    url, restart = crashing
     setting = Setting(
         f"{SAMPLE}:chain",
-        "",
+        url,
         {"messages": [["user", "work"]]},
         kills=1,
         seed=f"restart-{durability}",
         durability=durability,
         kills_each=1,
         points=("server-restart",),
+        restart=restart,
     )
     report = crashtest(setting)
     assert report.verdict == "sound", report.facts()
