@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from plumbgraph.agents.models import resolve_model as resolve_model
     from plumbgraph.agents.node import Node as Node
     from plumbgraph.agents.remembering import Memory as Memory
+    from plumbgraph.agents.subagents import subagent as subagent
 
 _HOMES: dict[str, str] = {
     "Memory": "plumbgraph.agents.remembering",
@@ -31,6 +32,7 @@ _HOMES: dict[str, str] = {
     "journal_for": "plumbgraph.agents.effects",
     "memory_tools": "plumbgraph.agents.memory",
     "resolve_model": "plumbgraph.agents.models",
+    "subagent": "plumbgraph.agents.subagents",
     "types_in_state": "plumbgraph.agents.allow",
 }
 

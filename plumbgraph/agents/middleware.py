@@ -18,6 +18,7 @@ from plumbgraph.agents.node import Ask
 from plumbgraph.agents.workspace import (
     KEY,
     WorkspaceState,
+    as_entered,
     entering,
     leaving,
     reference_in,
@@ -29,6 +30,7 @@ from plumbgraph.plan import Plan
 from plumbgraph.tracing.guard import Guard
 from plumbgraph.workspace import Workspace
 from plumbgraph.workspace.merge import OnConflict
+from plumbgraph.workspace.reference import beside
 
 try:
     from langchain.agents.middleware import AgentMiddleware, AgentState, hook_config
@@ -106,7 +108,7 @@ class WorkspaceMiddleware(AgentMiddleware[_HousedState, Any, Any]):
         home = self.workspace.of_thread(thread)
         session = yield entering(home, reference_in(request.state), thread, self.on_conflict)
         try:
-            with session.workspace.as_current():
+            with session.workspace.as_current(), as_entered(session):
                 given = yield ask
             left = yield leaving(session)
         finally:
@@ -118,7 +120,9 @@ def _with_update(given: Answer, update: dict[str, Any]) -> Answer:
     if isinstance(given, ToolMessage):
         return Command(update={"messages": [given], **update})
     if isinstance(given.update, dict):
-        return replace(given, update={**given.update, **update})
+        held = given.update.get(KEY)  # a subagent's files, which stay beside those of this call
+        joined = {KEY: beside(held, update[KEY])} if held else update
+        return replace(given, update={**given.update, **joined})
     if given.update is None:
         return replace(given, update=update)
     return replace(given, update=[*given.update, *update.items()])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 from langchain_core.runnables import RunnableConfig
@@ -68,12 +70,30 @@ class WorkspaceNode(Node):
         workspace = self.workspace.of_thread(thread)
         session = yield entering(workspace, reference_in(state), thread, self.on_conflict)
         try:
-            with session.workspace.as_current():
+            with session.workspace.as_current(), as_entered(session):
                 update = yield Ask.of(self.inner, state, config)
             left = yield leaving(session)
         finally:
             session.close()
         return with_reference(update, left)
+
+
+_entered: ContextVar[Session | None] = ContextVar("plumbgraph_entered", default=None)
+
+
+@contextmanager
+def as_entered(session: Session) -> Iterator[None]:
+    """The stay that subagents begin from, for a block."""
+    token = _entered.set(session)
+    try:
+        yield
+    finally:
+        _entered.reset(token)
+
+
+def entered() -> Session | None:
+    """The stay of the node that runs here; None outside of one."""
+    return _entered.get()
 
 
 def thread_of(runtime: Runtime[Any]) -> str | None:

@@ -76,3 +76,11 @@ def join_references(left: Reference | None, right: Reference | None) -> Referenc
     merged = {head["step"]: head for head in (*kept, *plain)}
     values = list(merged.values())
     return values[0] if len(values) == 1 else {"heads": values}
+
+
+def beside(one: Reference, other: Reference) -> Reference:
+    """One update out of two that were made at the same time: the next node merges their heads."""
+    seen = [each.get("from", []) for each in (one, other)]
+    known = EVERY if EVERY in seen else list(dict.fromkeys(step for each in seen for step in each))
+    plain = [{k: v for k, v in head.items() if k != "from"} for head in heads(one) + heads(other)]
+    return {"heads": list({head["step"]: head for head in plain}.values()), "from": known}
