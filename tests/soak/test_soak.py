@@ -26,7 +26,7 @@ from redis.crc import key_slot
 from plumbgraph import Workspace, servers
 from plumbgraph.content import PostgresBlobs
 from plumbgraph.memory import MemoryStore
-from plumbgraph.routing import Budget, Limit
+from plumbgraph.routing import Budget, Limit, Payer
 from plumbgraph.settings import Settings
 from plumbgraph.state import PlumbSaver
 from plumbgraph.testing.bouncer import pgbouncer
@@ -35,6 +35,7 @@ from plumbgraph.testing.cluster import ValkeyCluster
 SOURCE = Path(__file__).with_name("soak_worker.py")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MB = 1 << 20
+LEASE_S = 20
 
 
 def load() -> Any:
@@ -210,7 +211,7 @@ def soak(folder: Path, size: Size, *, within_s: float) -> dict[str, Any]:
         "seconds": round(taken, 1),
         "super_steps_a_second": round(len(size.names) * size.steps / taken, 1),
         "retries": crew.said["retry"],
-        "retried_because": dict(crew.why.most_common(6)),
+        "retried_because": "; ".join(f"{n}x {why}" for why, n in crew.why.most_common(4)),
         "model_calls": crew.said["turn"],
         "resident_growth_mb": round(crew.growth(), 1),
         "seconds_in_all": round(time.monotonic() - began, 1),
@@ -265,13 +266,24 @@ def agreed(module: Any, told: dict[str, Any], size: Size) -> dict[str, Any]:
         files_agree(module, told, saver, name, values, turns)
         wanted = {f"{name} {turn}" for turn in range(turns) if module.sends(turn, turns)}
         assert {text for text in sent if text.split()[0] == name} == wanted, name
-        assert len(values["ledger"]) == charges[name] == turns, name
+        assert len(values["ledger"]) == turns >= charges[name], name
         memory_agrees(module, store, name, turns)
     assert set(sent.values()) <= {1}, sent.most_common(3)
-    spent = money_agrees(budget, rush, size, module)
+    missing = len(size.names) * turns - sum(charges.values())
+    spent = money_agrees(budget, rush, size, module) | {"charges_a_failover_forgot": missing}
+    assert missing <= doubted(budget, missing), "an answer was paid and no book knows of it"
     for part in (saver, store, budget, rush):
         part.close()
     return spent | {"effects": len(outside), "charges": sum(charges.values()), "lost": 0}
+
+
+def doubted(budget: Budget, wanted: int) -> int:
+    """Calls counted with their worst case; one whose settlement was forgotten becomes one."""
+    end = time.monotonic() + LEASE_S + 10
+    while len(budget.doubts()) < wanted and time.monotonic() < end:
+        budget.balances(Payer(thread="t0"))
+        time.sleep(1)
+    return len(budget.doubts())
 
 
 def messages_agree(messages: Any, turns: int) -> None:
@@ -337,6 +349,9 @@ def test_a_few_threads_survive_every_trouble(tmp_path: Path) -> None:
 def test_sixty_four_threads_of_two_hundred_steps(tmp_path: Path, root: Path) -> None:
     figures = soak(tmp_path, Size(workers=8, each=8, steps=200, kills=10), within_s=3000)
     assert figures["resident_growth_mb"] < 30
-    results = root / "benchmarks" / "results"
-    results.mkdir(exist_ok=True)
-    (results / "soak.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
+    rows = [{"figure": name, "value": value} for name, value in figures.items()]
+    sys.path.insert(0, str(root))
+    from benchmarks.tables import machine, write_json
+
+    packages = ("langgraph", "langchain-core", "psycopg", "redis")
+    write_json("soak", {"machine": machine(*packages), "rows": rows})
