@@ -95,7 +95,7 @@ class SharedWorkspace:
                 workspace.restore(claim.head) if claim.head else workspace.snapshot()
                 with workspace.as_current():
                     yield workspace
-            self._database.run(self._save(workspace.snapshot().digest, claim.epoch))
+                self._database.run(self._save(workspace.snapshot().digest, claim.epoch))
         finally:
             self._database.run(self._release(claim.epoch))
 
@@ -110,8 +110,8 @@ class SharedWorkspace:
                 await (workspace.arestore(claim.head) if claim.head else workspace.asnapshot())
                 with workspace.as_current():
                     yield workspace
-            manifest = await workspace.asnapshot()
-            await self._database.arun(self._save(manifest.digest, claim.epoch))
+                manifest = await workspace.asnapshot()
+                await self._database.arun(self._save(manifest.digest, claim.epoch))
         finally:
             await self._database.arun(self._release(claim.epoch))
 

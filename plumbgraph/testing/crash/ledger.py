@@ -34,7 +34,7 @@ class Ledger:
         return any(line.endswith(f" #{key[:16]}") for line in self._raw())
 
     def _raw(self) -> list[str]:
-        return self.path.read_text().splitlines() if self.path.exists() else []
+        return self.path.read_text(errors="replace").splitlines() if self.path.exists() else []
 
     def counts(self) -> Counter[str]:
         """How often each thing happened."""

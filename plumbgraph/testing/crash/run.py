@@ -191,14 +191,22 @@ def _wait(
             _kill(left)
             raise PlumbError(f"A run did not end within {timeout_s:g} s.")
         if left and after_s is not None and passed >= after_s:
-            if restart is None:
-                _kill(left)
-            else:
-                restart()
-                done = "restarted"
             after_s = None
+            done = _harm(left, restart)
         time.sleep(_LOOK_S)
     return done
+
+
+def _harm(pids: list[int], restart: Restart | None) -> Literal["", "restarted"]:
+    if restart is None:
+        _kill(pids)
+        return ""
+    try:
+        restart()
+    except BaseException:
+        _kill(pids)
+        raise
+    return "restarted"
 
 
 def _kill(pids: list[int]) -> None:

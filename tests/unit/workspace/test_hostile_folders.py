@@ -313,7 +313,7 @@ def test_a_read_only_folder_can_be_recorded_but_not_restored() -> None:
         for path in [folder, *folder.iterdir()]:
             path.chmod(0o555 if path.is_dir() else 0o444)
         for path in [blobs.root, *blobs.root.rglob("*")]:
-            path.chmod(0o777 if path.is_dir() else 0o666)
+            os.chown(path, 65534, 65534)
 
         def act() -> None:
             os.setgroups([])
