@@ -16,6 +16,7 @@ from plumbgraph.errors import PlumbError, SettingsError, StoreUnavailable
 
 if TYPE_CHECKING:
     from plumbgraph.timeline import Timeline
+    from plumbgraph.tracing.reader import LogTail
 
 _SHOWN = 60
 _LOOK_EVERY_S = 0.5
@@ -67,8 +68,12 @@ def show(
     claims, the effects' journal and the event log, and works when only one of them is there.
     """
     from plumbgraph.timeline.text import lines  # noqa: PLC0415 - quick start
+    from plumbgraph.tracing.reader import LogTail  # noqa: PLC0415 - quick start
 
     out = Out(json=json)
+    tail = (
+        LogTail(_log_path(log)) if follow else None
+    )  # before the report, so that nothing is missed
     with _sources(log, log_only=log_only) as (sources, remarks):
         timeline = _load(thread, sources, remarks)
         if html is not None:
@@ -80,8 +85,8 @@ def show(
                 out.text(line)
 
         out.show(timeline.to_dict(), human)
-        if follow:
-            _follow(thread, log, out)
+    if tail is not None:
+        _follow(timeline, tail, out)
 
 
 @app.command()
@@ -186,8 +191,7 @@ def _sources(log: Path | None, *, log_only: bool) -> Iterator[tuple[list[Any], l
     from plumbgraph.settings import Settings  # noqa: PLC0415 - quick start
     from plumbgraph.timeline import JournalSource, LogSource, SaverSource  # noqa: PLC0415
 
-    settings = Settings.load()
-    path = log or settings.log or settings.home / "events.jsonl"
+    settings, path = Settings.load(), _log_path(log)
     sources: list[Any] = [LogSource(path)] if path.exists() or log_only else []
     if log_only:
         yield sources, []
@@ -234,30 +238,32 @@ def _load(thread: str, sources: list[Any], remarks: list[str]) -> Timeline:
     return timeline
 
 
-def _follow(thread: str, log: Path | None, out: Out) -> None:
-    """Print each new line of the log's thread until Ctrl-C, or until the run ends."""
+def _log_path(log: Path | None) -> Path:
     from plumbgraph.settings import Settings  # noqa: PLC0415 - quick start
-    from plumbgraph.timeline.follow import told_of  # noqa: PLC0415 - quick start
-    from plumbgraph.tracing.reader import LogReader  # noqa: PLC0415 - quick start
 
     settings = Settings.load()
-    path = log or settings.log or settings.home / "events.jsonl"
-    reader, number = LogReader(path), _number(path)
-    for _ in reader.read() if number else ():
-        pass
+    return log or settings.log or settings.home / "events.jsonl"
+
+
+def _follow(timeline: Timeline, tail: LogTail, out: Out) -> None:
+    """Print each new line of the thread until Ctrl-C, or until its run ends or its process dies."""
+    from plumbgraph.timeline.follow import told_of  # noqa: PLC0415 - quick start
+    from plumbgraph.tracing.processes import lives, process_of  # noqa: PLC0415 - quick start
+
+    running = timeline.verdict.code == "running" and timeline.events
+    last = timeline.events[-1] if running else None
     while True:
-        if _number(path) != number:  # the log was rotated
-            reader, number = LogReader(path), _number(path)
-        for record in reader.read() if number else ():
-            if record.get("thread_id") != thread:
+        for record in tail.read():
+            if record.get("thread_id") != timeline.thread_id:
                 continue
+            last = record
             out.line(record)
             if line := told_of(record):
                 out.text(line)
             if record.get("event") in {"run.ended", "run.failed"}:
                 return
+        at = str(last.get("ts", "")) if last else ""
+        if last is not None and not lives(process_of(last), first_at=at):
+            out.text(f"process {last.get('pid')} is gone: the run was cut off")
+            return
         time.sleep(_LOOK_EVERY_S)
-
-
-def _number(path: Path) -> int:
-    return path.stat().st_ino if path.exists() else 0

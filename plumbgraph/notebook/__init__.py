@@ -11,6 +11,7 @@ from plumbgraph.lazy import lazily
 
 if TYPE_CHECKING:
     from plumbgraph.notebook.memory import memory_versions as memory_versions
+    from plumbgraph.notebook.routing import router_report as router_report
     from plumbgraph.notebook.run import context_tokens as context_tokens
     from plumbgraph.notebook.run import cost_by_model as cost_by_model
     from plumbgraph.notebook.run import story as story
@@ -21,6 +22,7 @@ _HOMES = {
     "context_tokens": "run",
     "cost_by_model": "run",
     "memory_versions": "memory",
+    "router_report": "routing",
     "show": "shown",
     "story": "run",
     "strip": "run",

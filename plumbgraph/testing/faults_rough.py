@@ -19,6 +19,7 @@ from plumbgraph.errors import (
 )
 from plumbgraph.testing.faults import FAULTS, Stage, dies, fault, plain_graph
 from plumbgraph.testing.script import call
+from plumbgraph.testing.scripted import ScriptedChatModel
 
 
 def _raising(stage: Stage, error: BaseException) -> None:
@@ -170,7 +171,7 @@ def a_run_that_was_cancelled(stage: Stage) -> None:
     asyncio.run(call_it())
 
 
-@fault("cancelled", 2)
+@fault("cancelled", 2, log_only=False)
 def a_stream_nobody_read_to_its_end(stage: Stage) -> None:
     """A stream nobody read to its end."""
     nodes = {"a": lambda _: {"value": 1}, "b": lambda _: {"value": 2}}
@@ -214,16 +215,16 @@ def a_loop_next_door(stage: Stage) -> None:
     FAULTS["all_is_well"].play(stage)
 
 
-@fault("finished", 3)
+@fault("finished", 6)
 def a_new_question_after_an_error(stage: Stage) -> None:
     """A new question after an error: the last question counts."""
     FAULTS["a_tool_raises"].play(stage)
     fresh = Stage(stage.folder, stage.postgres_url, stage.schema, thread_id=stage.thread_id)
     fresh.__dict__["saver"] = stage.saver
-    fresh.ask(fresh.agent(["all is well now"]), "and now?")
+    fresh.ask(fresh.agent(ScriptedChatModel(["all is well now"])), "and now?")
 
 
-@fault("finished", 2, "redis")
+@fault("finished", 3, "redis")
 def a_conflict_that_was_settled(stage: Stage) -> None:
     """A conflict that was settled in the same turn."""
     from plumbgraph.memory import Fact, MemoryStore  # noqa: PLC0415 - needs a server

@@ -38,6 +38,11 @@ class ModelAnswer:
     cost_usd: float | None = None
     tool_calls: tuple[str, ...] = ()
 
+    @property
+    def by_model(self) -> bool:
+        """Whether a model said it, as far as it shows; a guard's notice names none."""
+        return not (self.model is None and self.input_tokens is None and self.cost_usd is None)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFact:

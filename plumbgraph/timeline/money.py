@@ -71,4 +71,5 @@ def _stored(evidence: Evidence) -> list[tuple[str, float | None]]:
         (answer.model or "?", answer.cost_usd)
         for fact in evidence.checkpoints
         for answer in fact.answers
+        if answer.by_model
     ]

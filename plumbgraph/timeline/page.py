@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _GOOD = {"finished", "running"}
 _WAITING = {"interrupted", "waiting", "cancelled", "effect_in_doubt"}
 _STRIP_ROWS = 600
+_STRIP_LEAST = 24
 _ENDED = {
     "done": "done",
     "failed": "failed",
@@ -180,7 +181,7 @@ def _item(row: StepRow, *, looping: bool) -> Safe:
         tag("span", *what, class_="what"),
         tag(
             "span",
-            " ".join(filter(None, [money(row.cost_usd), duration(row.duration_ms)])),
+            " · ".join(filter(None, [money(row.cost_usd), duration(row.duration_ms)])),
             class_="right",
         ),
         tag("div", *notes, class_="notes") if notes else "",
@@ -194,7 +195,7 @@ def strip(timeline: Timeline) -> Safe:
     if len(rows) < 2:  # noqa: PLR2004 - one bar is no picture
         return Safe("")
     most = max((row.cost_usd or 0.0 for row in rows), default=0.0)
-    width = 1000 / len(rows)
+    width = 1000 / max(len(rows), _STRIP_LEAST)
     bars = [
         tag(
             "rect",

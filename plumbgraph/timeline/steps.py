@@ -74,9 +74,10 @@ def rows_of(evidence: Evidence, runs: Sequence[Run]) -> list[StepRow]:
     for row in rows:
         if row.depth == 0 and row.step in after and row.status == "done":
             row.checkpoint_id, row.changed = after[row.step].id, after[row.step].changed
-            if row.cost_usd is None and len(row.models) == len(after[row.step].answers):
+            said = [each for each in after[row.step].answers if each.by_model]
+            if row.cost_usd is None and len(row.models) == len(said):
                 # Somebody else priced the message, after the log had its line.
-                for answer in after[row.step].answers:
+                for answer in said:
                     row.charge(answer.cost_usd)
     return sorted(rows, key=lambda row: (row.run, row.step, row.at))
 

@@ -74,8 +74,9 @@ def summary(timeline: Timeline) -> str:
     spent = timeline.spent
     words = [count(len({row.step for row in timeline.rows}), "step")]
     words += [count(len(timeline.runs), "run")] if timeline.runs else []
-    words.append(count(spent.calls, "model call"))
-    words.append(f"{spent.input_tokens:,} tokens in, {spent.output_tokens:,} out")
+    if spent.calls:
+        words.append(count(spent.calls, "model call"))
+        words.append(f"{spent.input_tokens:,} tokens in, {spent.output_tokens:,} out")
     if spent.usd or spent.by_model:
         by_model = ", ".join(f"{model} {money(usd)}" for model, usd in spent.by_model.items())
         words.append(f"{money(spent.usd)} ({by_model})")

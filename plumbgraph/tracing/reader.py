@@ -78,6 +78,32 @@ class LogReader:
         yield record
 
 
+class LogTail:
+    """The records that are written to a log from now on, through its rotations."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._number = self._inode()
+        self._reader = LogReader(self.path)
+        for _ in self._reader.read() if self._number else ():
+            pass
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """What came since the last call."""
+        now = self._inode()
+        if now != self._number and self._number:
+            self._reader.path = self.path.with_name(f"{self.path.name}.1")
+            if self._reader.path.exists():
+                yield from self._reader.read()
+        if now != self._number:
+            self._reader, self._number = LogReader(self.path), now
+        if self._number:
+            yield from self._reader.read()
+
+    def _inode(self) -> int:
+        return self.path.stat().st_ino if self.path.exists() else 0
+
+
 def read_log(
     path: str | os.PathLike[str], *, thread_id: str | None = None
 ) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from plumbgraph.memory import Fact, MemoryStore
-from plumbgraph.notebook import context_tokens, cost_by_model, memory_versions, show, story, strip
+from plumbgraph.notebook import (
+    context_tokens,
+    cost_by_model,
+    memory_versions,
+    router_report,
+    show,
+    story,
+    strip,
+)
 from plumbgraph.testing.faults import FAULTS, Stage
 from plumbgraph.timeline import Timeline
 from plumbgraph.workspace import Workspace
@@ -81,6 +89,32 @@ def test_a_run_is_drawn_as_cost_context_and_strip(timeline: Timeline) -> None:
     assert float(line.get_ydata()[-1]) == pytest.approx(timeline.spent.usd, abs=1e-9)
     asked = context_tokens(timeline).figure.axes[0].lines[0].get_ydata()
     assert list(asked) == [row.input_tokens for row in own if row.input_tokens]
+
+
+def test_the_routers_report_is_drawn_with_intervals_and_benchmarks() -> None:
+    from plumbgraph.routing.report import TaskRow
+
+    def row(task: str, *, flagged: bool, benchmark: float | None) -> TaskRow:
+        return TaskRow(
+            task=task,
+            model="small",
+            count=40,
+            lived=0.5,
+            low=0.35,
+            high=0.65,
+            benchmark=benchmark,
+            gap=None,
+            flagged=flagged,
+            usd=0.01,
+        )
+
+    rows = [row("talk", flagged=False, benchmark=None), row("code", flagged=True, benchmark=0.9)]
+    picture = router_report(rows)
+    assert picture._repr_png_().startswith(PNG)
+    (axes,) = picture.figure.axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["talk · small", "code · small"]
+    marks = [float(line.get_xdata()[0]) for line in axes.lines if len(line.get_xdata()) == 1]
+    assert marks == [0.5, 0.5, 0.9]
 
 
 def test_show_makes_a_table_of_any_value(timeline: Timeline) -> None:

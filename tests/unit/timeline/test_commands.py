@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -27,6 +29,22 @@ from plumbgraph.tracing.langsmith import LangSmith
 
 runner = CliRunner()
 ASK: Any = {"messages": [("user", "is it me@example.com?")]}
+
+
+DOOMED = """
+import sys
+from plumbgraph import trace
+from plumbgraph.agents import create_agent
+from plumbgraph.testing import ScriptedChatModel, call
+
+def wait(q: str) -> str:
+    'Wait for ever.'
+    return sys.stdin.read()
+
+with trace(path=sys.argv[1]):
+    agent = create_agent(ScriptedChatModel([call("wait", q="a"), "done"]), [wait])
+    agent.invoke({"messages": [("user", "go")]}, {"configurable": {"thread_id": "t"}})
+"""
 
 
 def told(*words: str, code: int = 0) -> str:
@@ -84,13 +102,28 @@ def test_following_as_json_gives_the_events_themselves(tmp_path: Path) -> None:
     log = tmp_path / "events.jsonl"
     stage = Stage(tmp_path)
     FAULTS["all_is_well"].play(stage)
-    again = threading.Timer(0.8, FAULTS["all_is_well"].play, [stage])
+    again = threading.Timer(0.8, FAULTS["all_is_well"].play, [Stage(tmp_path)])
     again.start()
     lines = told("t", "--log-only", "--log", str(log), "--follow", "--json").splitlines()
     again.join()
     events = [json.loads(line)["event"] for line in lines if line.startswith('{"v"')]
     assert events[-1] == "run.ended"
     assert "model.ended" in events
+
+
+def test_following_ends_when_the_process_dies(tmp_path: Path) -> None:
+    log = tmp_path / "events.jsonl"
+    words = [sys.executable, "-c", DOOMED, str(log)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as child:
+        while not (log.exists() and "tool.started" in log.read_text()):
+            assert child.poll() is None
+            time.sleep(0.02)
+        threading.Timer(1.0, child.kill).start()
+        # Its parent has to take note of its death, as an init process would.
+        threading.Thread(target=child.wait).start()
+        lines = told("t", "--log-only", "--log", str(log), "--follow").splitlines()
+    assert lines[0].startswith("running")
+    assert lines[-1] == f"process {child.pid} is gone: the run was cut off"
 
 
 def test_forks_of_a_thread_are_compared(home: Path, schema: str, postgres_url: str) -> None:
@@ -160,7 +193,7 @@ def test_uploads_that_failed_are_replayed_by_command(tmp_path: Path) -> None:
             config: Any = {**sink.config, "configurable": {"thread_id": "t"}}
             create_agent(ScriptedChatModel(["done"])).invoke(ASK, config)
         kept = tmp_path / "langsmith-failed"
-        failed = told("replay", str(kept), "--url", server.url, code=4)
+        failed = told("replay", str(kept), "--url", server.url, code=3)
         assert "failed again" in failed
         server.heal()
         assert "0 failed" in told("replay", str(kept), "--url", server.url)
