@@ -37,8 +37,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     asked, _ = parser.parse_known_args(argv)
     wanted = set(asked.only or TITLES)
     tables: dict[str, Any] = {}
-    if asked.data and wanted & {"quality", "labels", "strangers", "drift", "decision"}:
-        tables |= routing_quality.measure(asked.data)
+    if asked.data and (parts := wanted & set(routing_quality.PARTS)):
+        tables |= routing_quality.measure(asked.data, parts)
     if asked.data and "switching" in wanted:
         tables["switching"] = routing_switching.measure(asked.data)
     if "faults" in wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ PAIRS = {
     ),
 }
 BIG, SMALL = "a:big", "a:small"
-Choose = Callable[["Call", str, int], str]
+TTL_S = 300.0
+Choose = Callable[["Call", str, "Caches", int], str]
 
 
 @dataclass(frozen=True)
@@ -63,37 +64,76 @@ def _tokens(message: dict[str, Any]) -> int:
     return len(text) // 4 + 4
 
 
-def cost(
-    calls: Sequence[Call], choose: Choose, prices: dict[str, Price], *, kept: bool
-) -> tuple[int, int]:
-    """Nano-dollars of a conversation, and its switches.
+class Caches:
+    """What each model's provider has cached of a conversation, while time goes by."""
 
-    `kept` says whether a model's prompt cache outlives the calls made to the other model, as it
-    does where a thread comes back within the provider's time to live.
-    """
-    cached = {BIG: 0, SMALL: 0}
+    def __init__(self, pause_s: float) -> None:
+        self.pause_s = pause_s
+        self._held: dict[str, tuple[int, int]] = {}
+
+    def of(self, model: str, number: int) -> tuple[int, float]:
+        """Tokens, and seconds since the model's last call; none that are too old."""
+        tokens, last = self._held.get(model, (0, number))
+        age_s = (number - last) * self.pause_s
+        return (tokens if age_s <= TTL_S else 0), age_s
+
+    def asked(self, model: str, number: int, tokens: int) -> None:
+        self._held[model] = (tokens, number)
+
+
+def charge(call: Call, cached: int, price: Price) -> int:
+    read = min(cached, call.shown)
+    written = call.shown - read
+    return price.charge(
+        Usage(input=call.shown, cache_read=read, cache_write=written, output=call.said)
+    )
+
+
+def cost(
+    calls: Sequence[Call], choose: Choose, prices: dict[str, Price], *, pause_s: float
+) -> tuple[int, int]:
+    """Nano-dollars of a conversation, and its switches."""
+    caches = Caches(pause_s)
     now, total, switches = BIG, 0, 0
     for number, call in enumerate(calls):
-        model = BIG if number == 0 else choose(call, now, cached[now])
-        if model != now:
-            switches += 1
-            cached[now] = cached[now] if kept else 0
+        model = BIG if number == 0 else choose(call, now, caches, number)
+        switches += model != now
         now = model
-        read = min(cached[now], call.shown)
-        usage = Usage(
-            input=call.shown, cache_read=read, cache_write=call.shown - read, output=call.said
-        )
-        total += prices[now].charge(usage)
-        cached[now] = call.shown
+        total += charge(call, caches.of(now, number)[0], prices[now])
+        caches.asked(now, number, call.shown)
     return total, switches
 
 
-def per_turn(call: Call, now: str, cached: int) -> str:  # noqa: ARG001 - it looks at nothing else
+def cheapest(calls: Sequence[Call], prices: dict[str, Price], *, pause_s: float) -> int:
+    """Nano-dollars of the best choices with all the future known.
+
+    The big model where it is hard, and no change between a tool's call and its result.
+    """
+    ends: dict[tuple[str, int, int], int] = {(BIG, 0, -1): charge(calls[0], 0, prices[BIG])}
+    for number, call in enumerate(calls[1:], 1):
+        after: dict[tuple[str, int, int], int] = {}
+        for (now, *last), spent in ends.items():
+            for place, model in enumerate((BIG, SMALL)):
+                bound = call.mid_tool and model != now
+                if bound or (call.hard and model == SMALL and not call.mid_tool):
+                    continue
+                before = last[place]
+                warm = before >= 0 and (number - before) * pause_s <= TTL_S
+                held = calls[before].shown if warm else 0
+                key = (model, *(number if i == place else n for i, n in enumerate(last)))
+                total = spent + charge(call, held, prices[model])
+                known = after.get(key)
+                after[key] = total if known is None else min(known, total)
+        ends = after
+    return min(ends.values())
+
+
+def per_turn(call: Call, now: str, caches: Caches, number: int) -> str:  # noqa: ARG001 - it looks at nothing else
     """Each turn alone: the small model wherever it is good enough."""
     return BIG if call.hard else SMALL
 
 
-def staying(call: Call, now: str, cached: int) -> str:  # noqa: ARG001 - it looks at nothing
+def staying(call: Call, now: str, caches: Caches, number: int) -> str:  # noqa: ARG001 - it looks at nothing
     return now
 
 
@@ -107,15 +147,23 @@ def routed(prices: dict[str, Price]) -> Choose:
 
     router = CostRouter(cards, aim=Aim.quality(0.8), predict=predict, policy=Policy())
 
-    def choose(call: Call, now: str, cached: int) -> str:
+    def choose(call: Call, now: str, caches: Caches, number: int) -> str:
         told.update({BIG: 0.95, SMALL: 0.6 if call.hard else 0.9})
-        view = ThreadView(model=now, cached_tokens=cached, mid_tool=call.mid_tool)
+        cached, idle_s = caches.of(now, number)
+        view = ThreadView(
+            model=now,
+            cached_tokens=cached,
+            idle_s=idle_s,
+            calls=number,
+            mid_tool=call.mid_tool,
+            others={name: caches.of(name, number) for name in prices if name != now},
+        )
         request = Request(
             text="x",
             input_tokens=call.shown,
             worst_input_tokens=call.shown * 4,
             output_tokens=call.said,
-            thread=replace(view, calls=1),
+            thread=view,
         )
         return router.decide(request).model
 
@@ -123,10 +171,14 @@ def routed(prices: dict[str, Price]) -> Choose:
 
 
 def measure(folder: Path) -> list[dict[str, Any]]:
-    """Dollars of all conversations under each way of choosing."""
+    """Dollars of all conversations under each way of choosing.
+
+    With long pauses the cache of a model that is left for one call is gone on the return; with
+    short ones it is kept. What no router can undercut stands beside both.
+    """
     runs = conversations(folder)
     rows = []
-    for (name, (big, small)), kept in product(PAIRS.items(), (False, True)):
+    for (name, (big, small)), pause_s in product(PAIRS.items(), (200.0, 10.0)):
         prices = {BIG: big, SMALL: small}
         ways: dict[str, Choose] = {
             "staying": staying,
@@ -134,18 +186,21 @@ def measure(folder: Path) -> list[dict[str, Any]]:
             "ours": routed(prices),
         }
         found = {
-            way: [cost(run, choose, prices, kept=kept) for run in runs]
+            way: [cost(run, choose, prices, pause_s=pause_s) for run in runs]
             for way, choose in ways.items()
         }
         usd = {way: sum(c for c, _ in told) / NANO for way, told in found.items()}
+        bound = sum(cheapest(run, prices, pause_s=pause_s) for run in runs) / NANO
         dearer = sum(o > s for (o, _), (s, _) in zip(found["ours"], found["staying"], strict=True))
         rows.append(
             {
                 "pair": name,
-                "other cache": "kept" if kept else "lost",
+                "pause, s": pause_s,
+                "cache of a model left": "kept" if pause_s * 2 <= TTL_S else "lost",
                 "staying, $": round(usd["staying"], 3),
                 "per turn, $": round(usd["per turn"], 3),
                 "ours, $": round(usd["ours"], 3),
+                "least possible, $": round(bound, 3),
                 "ours / staying": round(usd["ours"] / usd["staying"], 3),
                 "ours / per turn": round(usd["ours"] / usd["per turn"], 3),
                 "switches a run": round(sum(n for _, n in found["ours"]) / len(runs), 2),

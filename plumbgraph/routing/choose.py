@@ -91,7 +91,7 @@ def gate(choice: Choice, estimates: Sequence[Estimate], request: Request, *, res
     """Stay with the thread's model unless a switch is due, allowed now, and pays.
 
     A switch to a better model is due. A switch to a cheaper one must pay for both caches: the
-    one that it fills, and the one that is cold when the thread comes back.
+    one that it fills, and what the one it leaves has lost when the thread comes back.
 
     Args:
         choice: What would be chosen without a past.
@@ -116,7 +116,7 @@ def gate(choice: Choice, estimates: Sequence[Estimate], request: Request, *, res
         return choice
     left = max(request.turns_left, 0.0)
     stay = now.expected_nano + left * now.later_nano
-    switch = then.expected_nano + left * then.later_nano + now.cold_nano - now.later_nano
+    switch = then.expected_nano + left * then.later_nano + now.return_nano
     if switch < stay:
         return choice
     lost = (switch - stay) / NANO

@@ -49,6 +49,7 @@ def estimate(
         later_nano=later,
         cold_nano=cold,
         max_output_tokens=limit,
+        return_nano=(expected if _outlives(card, request.thread) else cold) - later,
     )
 
 
@@ -70,9 +71,19 @@ def least_of(estimate: Estimate, price: Price, request: Request, fit: float) -> 
 
 def cached_tokens(card: ModelCard, thread: ThreadView, input_tokens: int) -> int:
     """Input tokens that the candidate's provider has probably still cached for this thread."""
-    if thread.model != card.name or thread.idle_s > card.cache_ttl_s:
-        return 0
-    return min(thread.cached_tokens, input_tokens)
+    if thread.model == card.name:
+        cached, idle_s = thread.cached_tokens, thread.idle_s
+    else:
+        cached, idle_s = thread.others.get(card.name, (0, 0.0))
+    return 0 if idle_s > card.cache_ttl_s else min(cached, input_tokens)
+
+
+def _outlives(card: ModelCard, thread: ThreadView) -> bool:
+    """Whether the thread's present model keeps its cache through one call made elsewhere.
+
+    The pause before that call tells how long the next one may be.
+    """
+    return thread.model == card.name and 0 < 2 * thread.idle_s <= card.cache_ttl_s
 
 
 def text_trust(labels: float) -> float:

@@ -106,7 +106,7 @@ class JsonlOutcomes:
         """All outcomes of the file; none where it does not exist."""
         if not self._path.exists():
             return []
-        with self._path.open(encoding="utf-8") as file:
+        with self._path.open(encoding="utf-8", errors="replace") as file:
             return [
                 parse_row(line, f"{self._path}:{number}")
                 for number, line in enumerate(file, 1)
@@ -125,7 +125,7 @@ def parse_row(line: str, source: str) -> OutcomeRow:
         known = OutcomeRow.__dataclass_fields__.keys()
         row = OutcomeRow(**{key: value for key, value in told.items() if key in known})
         wrong = "" if 0 <= float(row.score) <= 1 else f"the score {row.score!r} is not in 0 to 1"
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise SettingsError(
             f"{source}: not an outcome: {error}.",
             hint='A line is {"model": "provider:name", "score": 0.0 to 1.0, "text": …, "task": …}.',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, cast
 
+from plumbgraph.clock import SYSTEM, Clock
 from plumbgraph.errors import NotReplicated, SettingsError, StoreUnavailable
 from plumbgraph.redis.clients import Command, Redis, RedisPlan, Replies
 from plumbgraph.redis.library import Call, library
@@ -21,6 +22,7 @@ from plumbgraph.routing.budget import (
 from plumbgraph.routing.values import Charge
 
 _REPLICA_MS = 1_000
+_KNOWN_S = 30.0
 
 
 class RedisLedger:
@@ -29,17 +31,20 @@ class RedisLedger:
     Reservations are exact: the server tests and writes in one step. A server that may evict keys
     is refused, since an evicted budget would begin anew. Where the server has replicas, a
     reservation is confirmed by one of them before the call; see `docs/routing.md` for what a
-    failover can still lose.
+    failover can still lose. What the server says of both is asked anew every half minute.
 
     Args:
         redis: A client.
         tenant: Whose budgets; also the cluster's hash tag.
+        clock: Tells when to ask the server about itself again.
     """
 
-    def __init__(self, redis: Redis, *, tenant: str = "default") -> None:
+    def __init__(self, redis: Redis, *, tenant: str = "default", clock: Clock = SYSTEM) -> None:
         self._redis = redis
         self._tenant = tenant
-        self._replicas: int | None = None
+        self._clock = clock
+        self._replicas = 0
+        self._known_until = float("-inf")
         self._lua = library("routing")
 
     def reserve(self, lease: Lease, *, ttl_s: float) -> Refused | None:
@@ -115,7 +120,7 @@ class RedisLedger:
         return await self._redis.arun(self._charge(charge_id, at))
 
     def _reserve(self, lease: Lease, ttl_s: float) -> RedisPlan[Refused | None]:
-        if self._replicas is None:
+        if self._clock.monotonic() >= self._known_until:
             yield from self._inspect()
         facts = json.dumps(dict(lease.facts), separators=(",", ":"))
         head = (lease.lease, lease.nano, int(ttl_s * 1000), 0, facts)
@@ -130,6 +135,7 @@ class RedisLedger:
             name = rest[0].decode()
             return Refused(account=name, spent_nano=spent, held_nano=held, room_nano=room)
         if self._replicas and not replies[1]:
+            self._known_until = float("-inf")
             yield from self._one("release", lease.lease)
             raise NotReplicated(
                 f"The reservation {lease.lease!r} reached no replica within {_REPLICA_MS} ms.",
@@ -187,6 +193,7 @@ class RedisLedger:
                 hint="Set its maxmemory-policy to noeviction, or use another server for budgets.",
             )
         self._replicas = int(facts.get("connected_slaves", "0"))
+        self._known_until = self._clock.monotonic() + _KNOWN_S
 
     def _keys(self, period: str = "") -> tuple[str, ...]:
         base = f"plumb:{{{self._tenant}}}:"

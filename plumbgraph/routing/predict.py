@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -18,6 +20,11 @@ Predict: TypeAlias = Callable[[str], Mapping[str, tuple[float, int]]]
 """P(ok) and the number of labels behind it, by model name."""
 
 _VERSION = 1
+_MOST_BYTES = 256 * 2**20
+_UNSOUND = (
+    *(OSError, ValueError, LookupError, TypeError, EOFError),
+    *(BadZipFile, zlib.error, NotImplementedError, MemoryError),
+)
 
 
 class TextPredictor:
@@ -104,6 +111,9 @@ def load_text_model(path: str | Path) -> TextModel:
         SettingsError: The file is none, or was written by a newer plumbgraph.
     """
     try:
+        with ZipFile(path) as packed:
+            if sum(part.file_size for part in packed.infolist()) > _MOST_BYTES:
+                raise SettingsError(f"{str(path)!r} is too large for a text model.")
         with np.load(path, allow_pickle=False) as told:
             if int(told["version"]) != _VERSION:
                 raise SettingsError(f"{str(path)!r} is a text model of version {told['version']}.")
@@ -117,7 +127,7 @@ def load_text_model(path: str | Path) -> TextModel:
                 trust=told["trust"],
                 labels=tuple(int(n) for n in told["labels"]),
             )
-    except (OSError, ValueError, KeyError) as error:
+    except _UNSOUND as error:
         if isinstance(error, SettingsError):
             raise
         raise SettingsError(f"{str(path)!r} cannot be read as a text model: {error}.") from error

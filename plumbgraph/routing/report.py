@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plumbgraph.routing.feedback import OutcomeRow
+from plumbgraph.routing.shown import PairRows, TaskRows
 
 _ENOUGH = 10
 _Z = 1.96
@@ -71,7 +72,7 @@ class PairRow:
     verdict: Literal["promote", "keep", "wait"]
 
 
-def tasks(rows: Iterable[OutcomeRow]) -> list[TaskRow]:
+def tasks(rows: Iterable[OutcomeRow]) -> TaskRows:
     """Every task and model with lived outcomes, in the order of their names."""
     lived: dict[tuple[str, str], list[OutcomeRow]] = defaultdict(list)
     public: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -81,13 +82,13 @@ def tasks(rows: Iterable[OutcomeRow]) -> list[TaskRow]:
             public[("", row.model)].append(row.score)
         else:
             lived[(row.task, row.model)].append(row)
-    return [
+    return TaskRows(
         _task_row(task, model, own, public.get((task, model)) or public.get(("", model)))
         for (task, model), own in sorted(lived.items())
-    ]
+    )
 
 
-def pairs(rows: Iterable[OutcomeRow], *, margin: float = 0.02) -> list[PairRow]:
+def pairs(rows: Iterable[OutcomeRow], *, margin: float = 0.02) -> PairRows:
     """What shadow calls say, task by task.
 
     Args:
@@ -104,7 +105,7 @@ def pairs(rows: Iterable[OutcomeRow], *, margin: float = 0.02) -> list[PairRow]:
         shadow = next((row for row in told if row.shadow), None)
         if answer and shadow:
             cells[(answer.task, answer.model, shadow.model)].append((answer, shadow))
-    return [_pair_row(*key, told, margin) for key, told in sorted(cells.items())]
+    return PairRows(_pair_row(*key, told, margin) for key, told in sorted(cells.items()))
 
 
 def _task_row(task: str, model: str, own: list[OutcomeRow], public: list[float] | None) -> TaskRow:

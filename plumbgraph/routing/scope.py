@@ -15,6 +15,8 @@ from plumbgraph.routing.budget import Payer
 from plumbgraph.routing.handover import MARK, author_of
 from plumbgraph.routing.values import ThreadView
 
+_LOOKED_BACK = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -84,8 +86,22 @@ def view_of(messages: Sequence[BaseMessage], *, now: float, failures: int = 0) -
         idle_s=max(now - float(mark["at"]), 0.0) if mark else 0.0,
         calls=len(answers),
         failures=failures + _failed_turns(messages),
+        others=_others(answers, now),
         mid_tool=isinstance(newest, ToolMessage) or bool(getattr(newest, "tool_calls", None)),
     )
+
+
+def _others(answers: Sequence[AIMessage], now: float) -> dict[str, tuple[int, float]]:
+    """The last routed answer of each model but the newest answer's: input tokens and age."""
+    newest = author_of(answers[-1]) if answers else ""
+    found: dict[str, tuple[int, float]] = {}
+    for answer in reversed(answers[-_LOOKED_BACK:]):
+        mark = answer.response_metadata.get(MARK)
+        model = str(mark["model"]) if mark else newest
+        if mark and model != newest and model not in found:
+            tokens = (answer.usage_metadata or {}).get("total_tokens") or mark.get("input_tokens")
+            found[model] = (int(tokens or 0), max(now - float(mark["at"]), 0.0))
+    return found
 
 
 def _failed_turns(messages: Sequence[BaseMessage]) -> int:

@@ -26,6 +26,7 @@ class ThreadView:
         calls: Model calls so far.
         failures: Failures in a row of that model, reported by tools, tests or the user.
         mid_tool: The last messages are a tool call or its result.
+        others: Of models that answered before: the input tokens then, and seconds since.
     """
 
     model: str = ""
@@ -34,6 +35,7 @@ class ThreadView:
     calls: int = 0
     failures: int = 0
     mid_tool: bool = False
+    others: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,8 @@ class Estimate:
         later_nano: Expected nano-dollars of a like call once its prompt cache is warm.
         cold_nano: Expected nano-dollars of a like call with a cold one.
         max_output_tokens: The limit that makes the worst case hold.
+        return_nano: What it costs more to come back to it after one call elsewhere: the cold
+            cache, or where that outlives the absence the tokens it has missed.
     """
 
     model: str
@@ -111,6 +115,7 @@ class Estimate:
     later_nano: int
     cold_nano: int
     max_output_tokens: int
+    return_nano: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +158,11 @@ class Decision:
     def saved_nano(self) -> int:
         """Expected saving against the candidate with the highest P(ok)."""
         return self.baseline_nano - self.chosen.expected_nano
+
+    def _repr_html_(self) -> str:
+        from plumbgraph.routing.shown import decision_fragment  # noqa: PLC0415 - only when shown
+
+        return decision_fragment(self)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for a journal or a log."""

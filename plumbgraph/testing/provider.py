@@ -56,6 +56,7 @@ class Provider:
         self.hang_s = hang_s
         self.bill: list[Billed] = []
         self.asked: Counter[str] = Counter()
+        self.bodies: dict[str, dict[str, Any]] = {}
         self.faults: dict[str, FaultKind] = {}
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -77,10 +78,11 @@ class Provider:
         self._server.server_close()
         self._thread.join()
 
-    def received(self, model: str) -> FaultKind | None:
-        """Count a request; the fault it is to meet."""
+    def received(self, model: str, body: dict[str, Any]) -> FaultKind | None:
+        """Count a request and keep it as the model's latest; the fault it is to meet."""
         with self._lock:
             self.asked[model] += 1
+            self.bodies[model] = body
         return self.faults.get(model)
 
     def billed(self, model: str, input_tokens: int, output_tokens: int, key: str) -> str:
@@ -107,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         provider, model = self.server.provider, str(body["model"])
-        fault = provider.received(model)
+        fault = provider.received(model, body)
         if fault in _STATUS:
             self._refuse(fault)
             return

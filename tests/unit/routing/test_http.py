@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import MessagesState, StateGraph
 
 from plumbgraph.errors import ModelUnavailable
 from plumbgraph.policy import Policy
@@ -121,10 +124,53 @@ def test_a_request_too_long_for_one_model_does_not_break_it(
     assert provider.asked["primary"] == 5
 
 
-def test_tools_and_limits_reach_the_provider_of_each_model(router: CostRouter) -> None:
+def test_foreign_thoughts_and_cache_marks_never_reach_another_provider(
+    router: CostRouter, provider: Provider
+) -> None:
+    thought = {"type": "thinking", "thinking": "hm", "signature": "sig"}
+    said: Any = {"type": "text", "text": "Yes.", "cache_control": {"type": "ephemeral"}}
+    foreign = AIMessage(
+        [thought, said],
+        response_metadata={"model_provider": "anthropic", "model_name": "claude-x"},
+    )
+    asked: Any = [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]
+    thread = [HumanMessage(asked), foreign, HumanMessage("b")]
+    provider.faults["primary"] = "server"
+    RoutedChatModel(router).invoke(thread)
+    for model in ("primary", "spare"):
+        sent = json.dumps(provider.bodies[model]["messages"])
+        assert "Yes." in sent
+        assert not any(word in sent for word in ("thinking", "sig", "cache_control"))
+    assert foreign.content == [thought, said], "the thread keeps them"
+
+
+def test_a_cut_answer_never_reaches_a_checkpoint(router: CostRouter, provider: Provider) -> None:
+    provider.faults.update(primary="truncated", spare="truncated")
+    graph = (
+        StateGraph(MessagesState)
+        .add_node("model", lambda s: {"messages": RoutedChatModel(router).invoke(s["messages"])})
+        .add_edge("__start__", "model")
+        .compile(checkpointer=InMemorySaver())
+    )
+    config: Any = {"configurable": {"thread_id": "t"}}
+    with pytest.raises(ModelUnavailable):
+        graph.invoke({"messages": [HumanMessage("x")]}, config)
+    assert [m.type for m in graph.get_state(config).values["messages"]] == ["human"]
+    provider.faults.clear()
+    graph.invoke(None, config)
+    assert [m.type for m in graph.get_state(config).values["messages"]] == ["human", "ai"]
+    assert ledger(router) >= billed(provider)
+
+
+def test_tools_and_limits_reach_the_provider_of_each_model(
+    router: CostRouter, provider: Provider
+) -> None:
     def add(a: int, b: int) -> int:
         """Add."""
         return a + b
 
     answer = RoutedChatModel(router).bind_tools([add]).invoke([HumanMessage("x")])
     assert answer.response_metadata["plumbgraph"]["model"] == "openai:primary"
+    sent = provider.bodies["primary"]
+    assert sent["tools"][0]["function"]["name"] == "add"
+    assert sent["max_completion_tokens"] == 4096

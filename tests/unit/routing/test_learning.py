@@ -27,6 +27,7 @@ from plumbgraph.routing import (
 from plumbgraph.routing.evaluate import calibration_error, curve, folds
 from plumbgraph.routing.features import featurize
 from plumbgraph.routing.feedback import parse_row
+from plumbgraph.routing.learner import fit
 from plumbgraph.routing.report import pairs, tasks
 from plumbgraph.routing.training import compare, fit_table, table_of
 
@@ -81,9 +82,19 @@ def test_the_text_model_learns_and_moves_the_choice(tmp_path: Path) -> None:
         assert router.decide(request).model == model_name
 
 
-def test_few_labels_leave_the_prior_in_charge() -> None:
-    model = fit_table(table_of(rows(30)))
-    assert float(model.trust.max()) < 0.02
+def test_labels_that_say_nothing_leave_the_belief_in_charge() -> None:
+    draw = np.random.default_rng(3)
+    words = [f"w{n}" for n in range(300)]
+    texts = [" ".join(draw.choice(words, 12)) for _ in range(120)]
+    noise = draw.integers(0, 2, (120, 2)).astype(float)
+    model = fit(("a:weak", "a:strong"), [featurize(text) for text in texts], noise)
+    assert model.trust.tolist() == [0.0, 0.0]
+    short, long = (model.predict(featurize("x" * size)) for size in (40, 4_000))
+    assert short[0] - short[1] > long[0] - long[1]
+
+
+def test_labels_that_say_much_count_though_they_are_few() -> None:
+    assert fit_table(table_of(rows(30))).trust.min() >= 0.5
 
 
 def test_unknown_outcomes_teach_nothing_about_their_model() -> None:
@@ -157,6 +168,17 @@ def paired(own: float, other: float, pair: int) -> list[OutcomeRow]:
         OutcomeRow(model="a:big", score=own, pair=str(pair), usd=0.1),
         OutcomeRow(model="a:small", score=other, pair=str(pair), usd=0.01, shadow=True),
     ]
+
+
+def test_a_notebook_shows_reports_as_tables() -> None:
+    told = [OutcomeRow(model="a:b", score=1.0, task="<t>")] * 3
+    told.append(OutcomeRow(model="a:b", score=0.2, task="<t>", benchmark=True))
+    told += [OutcomeRow(model="a:b", score=1.0, task="t", pair="p", charge_id="1")]
+    told += [OutcomeRow(model="c:d", score=0.0, task="t", pair="p", shadow=True)]
+    shown = tasks(told)._repr_html_() + pairs(told)._repr_html_()
+    assert "&lt;t&gt;" in shown
+    assert "+0.80 !" in shown
+    assert "<td>wait</td>" in shown
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ from plumbgraph.errors import SettingsError, UnknownPrice
 from plumbgraph.routing import Aim, Decision, Estimate, ModelCard, Price, Request, ThreadView
 from plumbgraph.routing.catalog import Catalog, name_of
 from plumbgraph.routing.choose import choose, gate
+from plumbgraph.routing.estimate import estimate as expect
 from plumbgraph.routing.outcomes import Outcome, Tallies, posterior
 from plumbgraph.routing.prices import GenaiPrices, OwnPrices, PriceBook, Rates, price_book
 from plumbgraph.routing.quantile import LiveQuantile
 from plumbgraph.routing.scope import view_of
 from plumbgraph.routing.tokens import Usage, bounds_of, needs_of, usage_of
+from plumbgraph.routing.values import Refusal
 from plumbgraph.testing import ScriptedChatModel
 
 
@@ -120,6 +122,7 @@ def estimate(
         later_nano=nano if later is None else round(later * 1e9),
         cold_nano=nano if cold is None else round(cold * 1e9),
         max_output_tokens=100,
+        return_nano=round(((cold or usd) - (later or usd)) * 1e9),
     )
 
 
@@ -213,6 +216,32 @@ def test_a_thread_tells_its_past() -> None:
     )
     good = view_of([called, failed, called, ToolMessage("ok", tool_call_id="1")], now=100.0)
     assert good.failures == 0
+    other = {"plumbgraph": {"model": "a:other", "at": 40.0, "input_tokens": 7}}
+    told = view_of([AIMessage("x", response_metadata=other), called], now=100.0)
+    assert (told.model, told.others) == ("a:b", {"a:other": (7, 60.0)})
+
+
+def test_a_cache_that_outlives_the_absence_makes_a_short_change_cheaper() -> None:
+    here = ModelCard(model="a:here", price=Price.per_mtok(3, 15, cache_read=0.3))
+    there = ModelCard(model="a:there", price=Price.per_mtok(1, 5, cache_read=0.1))
+
+    def pick(idle_s: float, others: dict[str, tuple[int, float]]) -> str:
+        view = ThreadView(
+            model="a:here", cached_tokens=10_000, idle_s=idle_s, calls=3, others=others
+        )
+        request = Request(input_tokens=10_200, worst_input_tokens=40_000, thread=view)
+        found = [
+            expect(card, price, request, tallies=Tallies(), from_text={})
+            for card in (here, there)
+            if (price := card.price)
+        ]
+        wish = choose(found, Aim.quality(0.5))._replace(model="a:there")
+        return gate(wish, found, request, rescue=2).model
+
+    assert pick(10.0, {"a:there": (9_900, 20.0)}) == "a:there"
+    assert pick(200.0, {"a:there": (9_900, 250.0)}) == "a:here", "our own cache would be cold"
+    assert pick(10.0, {"a:there": (9_900, 400.0)}) == "a:here", "theirs is cold"
+    assert pick(10.0, {}) == "a:here"
 
 
 def test_decisions_survive_json() -> None:
@@ -220,3 +249,15 @@ def test_decisions_survive_json() -> None:
     again = Decision.from_dict(json.loads(json.dumps(decision.to_dict())))
     assert again == decision
     assert again.chosen == WEAK
+
+
+def test_a_notebook_shows_a_decision_with_everything_escaped() -> None:
+    refused = Refusal("a:no", "managed.models.deny[0] 'a:no'", "<script>alert(1)</script>")
+    decision = Decision(
+        model="a:weak", code="best", reason="r", candidates=(WEAK, STRONG), refusals=(refused,)
+    )
+    shown = decision._repr_html_()
+    assert "<b>a:weak</b> (best) r" in shown
+    assert "0.70" in shown
+    assert "managed.models.deny[0]" in shown
+    assert "<script>" not in shown
