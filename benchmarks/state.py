@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import subprocess
-import sys
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from langgraph.checkpoint.base import empty_checkpoint
-from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks.setting import postgres_url, stack_url
-from benchmarks.state_peers import TEXTS, Peer, behind, config, graph, peers, start
-from benchmarks.tables import interleaved, machine, median, print_table, write_json
+from benchmarks.state_far import threads, window
+from benchmarks.state_gates import gates
+from benchmarks.state_long import long_threads
+from benchmarks.state_peers import PG, US, Peer, Rows, config, graph, peers, run, start
+from benchmarks.tables import machine, median, print_table, write_json
 from plumbgraph.state import PlumbSaver
 from plumbgraph.testing import check_saver
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-STEPS = 200
-PG, US = "PostgresSaver", "PlumbSaver"
-Rows = list[dict[str, Any]]
+
+_MARK, _END = "<!-- what the kit found -->", "<!-- end of what the kit found -->"
 
 
 def wal_mb(connection: psycopg.Connection[Any]) -> float:
@@ -34,14 +32,6 @@ def wal_mb(connection: psycopg.Connection[Any]) -> float:
     row = connection.execute("SELECT (pg_current_wal_lsn() - '0/0')::float8").fetchone()
     assert row is not None
     return float(row[0]) / 1e6
-
-
-def run(peer: Peer, thread: str, steps: int = STEPS, kind: str = "messages") -> float:
-    """Milliseconds a step of one synchronous, durable run."""
-    made, value = graph(peer.saver, steps, kind), start(kind)
-    began = time.perf_counter()
-    made.invoke(value, config(thread), durability="sync")
-    return (time.perf_counter() - began) / steps * 1000
 
 
 def _ratio(row: dict[str, Any], base: dict[str, Any], key: str) -> float | None:
@@ -59,7 +49,10 @@ def _with_ratios(rows: Rows, *keys: str) -> Rows:
 def volume(url: str, redis_url: str | None, kind: str, steps: int) -> Rows:
     """Bytes kept, log written and time of one run on an empty saver."""
     rows: Rows = []
-    with peers(url, redis_url) as found, psycopg.connect(url, autocommit=True) as connection:
+    with (
+        peers(url, redis_url, wide=True) as found,
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
         for peer in found.values():
             _ = peer.saver
             before, size = wal_mb(connection), peer.weigh() if peer.weigh else None
@@ -79,7 +72,7 @@ def volume(url: str, redis_url: str | None, kind: str, steps: int) -> Rows:
 
 def speed(url: str, redis_url: str | None, rounds: int) -> Rows:
     """Milliseconds a step and of each read, savers taken in turn."""
-    with peers(url, redis_url) as found:
+    with peers(url, redis_url, wide=True) as found:
         steps: dict[str, list[float]] = {name: [] for name in found}
         for at in range(rounds):
             for name, peer in found.items():
@@ -90,100 +83,49 @@ def speed(url: str, redis_url: str | None, rounds: int) -> Rows:
 
 
 def _reads(found: dict[str, Peer], rounds: int) -> dict[str, dict[str, float]]:
-    middle = {
-        name: list(peer.saver.list(config("t0"), limit=100))[-1].config
-        for name, peer in found.items()
-    }
-
-    def cold(peer: Peer, action: Callable[[Any], object]) -> Callable[[], object]:
-        def act() -> object:
-            if isinstance(peer.saver, PlumbSaver):
-                peer.saver.forget()
-            return action(peer.saver)
-
-        return act
-
-    kinds: dict[str, Callable[[Peer], Callable[[], object]]] = {
-        "get hot": lambda p: lambda: p.saver.get_tuple(config("t0")),
-        "get cold": lambda p: cold(p, lambda s: s.get_tuple(config("t0"))),
-        "mid cold": lambda p: cold(p, lambda s: s.get_tuple(middle[p.name])),
-        "list(10)": lambda p: cold(p, lambda s: list(s.list(config("t0"), limit=10))),
+    middle = {name: peer.list(config("t0"), 100)[-1].config for name, peer in found.items()}
+    kinds: dict[str, tuple[Callable[[Peer], object], bool]] = {
+        "get hot": (lambda peer: peer.get(config("t0")), False),
+        "get cold": (lambda peer: peer.get(config("t0")), True),
+        "mid cold": (lambda peer: peer.get(middle[peer.name]), True),
+        "list(10)": (lambda peer: peer.list(config("t0"), 10), True),
     }
     out: dict[str, dict[str, float]] = {name: {} for name in found}
-    for kind, make in kinds.items():
-        times = interleaved({n: make(p) for n, p in found.items()}, max(9, rounds * 3), warm=6)
+    for kind, (act, cold) in kinds.items():
+        times: dict[str, list[float]] = {name: [] for name in found}
+        for at in range(max(9, rounds * 3) + 6):
+            for name, peer in found.items():
+                if cold and isinstance(peer.saver, PlumbSaver):
+                    peer.saver.forget()
+                began = time.perf_counter()
+                act(peer)
+                times[name] += [time.perf_counter() - began] if at > 5 else []
         for name, values in times.items():
             out[name][kind] = median(values) * 1000
     return out
 
 
-def threads(url: str, delays: tuple[int, ...], count: int = 16, steps: int = 40) -> Rows:
-    """Steps a second of 16 threads in one process, with the database further and further away."""
+def lists(url: str, size: int = 2000, rounds: int = 5) -> Rows:
+    """Milliseconds of `list(10)` on a long thread."""
     rows: Rows = []
-    for delay in delays:
-        with _away(url, delay) as near, peers(near, None) as found:
-            for name in ("InMemorySaver", PG, US):
-                peer = found[name]
-                if name == US:
-                    peer.opened.append(
-                        PlumbSaver(near, schema=str(peer.schema), adopt="off", pool_max=16)
-                    )
-                with ThreadPoolExecutor(count) as pool:
-                    list(pool.map(lambda at, p=peer: run(p, f"warm{at}", 8), range(count)))
-                    began = time.perf_counter()
-                    list(pool.map(lambda at, p=peer: run(p, f"t{at}", steps), range(count)))
-                    taken = time.perf_counter() - began
-                rows.append(
-                    {"round trip ms": delay, "saver": name, "steps/s": count * steps / taken}
-                )
-                if name == US:
-                    peer.saver.close()
-    return rows
-
-
-def window(url: str, delay: int = 30, branches: int = 12, rounds: int = 8) -> Rows:
-    """How long finished parallel branches are not yet stored, the database far away."""
-    rows: Rows = []
-    with _away(url, delay) as far, peers(far, None) as found:
-        for name in (PG, US):
-            saver = found[name].saver
-            if name == US:
-                saver = PlumbSaver(far, schema=str(found[US].schema), adopt="off", pool_max=16)
-            waits: list[float] = []
-            with ThreadPoolExecutor(branches) as pool:
-                for at in range(rounds):
-                    head = saver.put(config(f"w{at}"), empty_checkpoint(), {"step": 0}, {})
-                    began = time.perf_counter()
-
-                    def note(
-                        task: int, head: Any = head, began: float = began, saver: Any = saver
-                    ) -> float:
-                        saver.put_writes(head, [("messages", TEXTS[task])], f"task-{task}")
-                        return time.perf_counter() - began
-
-                    waits += pool.map(note, range(branches)) if at > 1 else []
-                    list(pool.map(note, range(branches)))
-            waits.sort()
-            rows.append(
-                {
-                    "saver": name,
-                    "median ms": waits[len(waits) // 2] * 1000,
-                    "longest ms": waits[-1] * 1000,
-                }
-            )
-            if name == US:
-                saver.close()
-    return rows
-
-
-def _opened(peer: Peer) -> Callable[[], Any]:
-    return lambda: nullcontext(peer.saver)
+    with peers(url, None) as found:
+        for name, peer in found.items():
+            peer.invoke(graph(peer.saver, 12), start(count=size), "long")
+            taken = []
+            for _ in range(rounds):
+                if isinstance(peer.saver, PlumbSaver):
+                    peer.saver.forget()
+                began = time.perf_counter()
+                peer.list(config("long"), 10)
+                taken.append((time.perf_counter() - began) * 1000)
+            rows.append({"saver": name, f"list(10) of {size} ms": median(taken)})
+    return _with_ratios(rows, f"list(10) of {size} ms")
 
 
 def kit(url: str, redis_url: str | None) -> Rows:
     """What `check_saver` says of each saver, probe by probe."""
-    with peers(url, redis_url) as found:
-        reports = {name: check_saver(_opened(peer)) for name, peer in found.items()}
+    with peers(url, redis_url, wide=True) as found, ExitStack() as stack:
+        reports = {name: check_saver(_opened(peer, stack)) for name, peer in found.items()}
     rows: Rows = []
     for at, finding in enumerate(reports[US].findings):
         outcomes = {name: report.findings[at].outcome for name, report in reports.items()}
@@ -194,92 +136,28 @@ def kit(url: str, redis_url: str | None) -> Rows:
     return rows
 
 
-@contextmanager
-def _away(url: str, delay_ms: int) -> Iterator[str]:
-    if not delay_ms:
-        yield url
-        return
-    parts = conninfo_to_dict(url)
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.state_proxy",
-        str(parts.get("host", "127.0.0.1")),
-        str(parts.get("port", 5432)),
-        str(delay_ms),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as proxy:
-        assert proxy.stdout is not None
-        try:
-            yield behind(url, int(proxy.stdout.readline()))
-        finally:
-            proxy.terminate()
+def into_docs(rows: Rows, path: Path) -> None:
+    """Put what the kit found into a page, between its two marks."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(name.removesuffix("Saver") for name in names) + " |"]
+    lines.append("|" + "---|" * len(names))
+    lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(_MARK)
+    _, _, after = rest.partition(_END)
+    whole = f"{before}{_MARK}\n" + "\n".join(lines) + f"\n{_END}{after}"
+    path.write_text(whole, encoding="utf-8")
 
 
-def long_threads(url: str, sizes: tuple[int, ...], steps: int = 30) -> Rows:
-    """Resuming a long thread in an emptied process, and what a step at its end takes."""
-    rows: Rows = []
-    with peers(url, None) as found:
-        for size in sizes:
-            for name in ("none", "InMemorySaver", PG, US):
-                peer = found.get(name)
-                saver = peer.saver if peer else None
-                sync: Any = {"durability": "sync"} if peer else {}
-                first = graph(saver, 1)
-                thread = config(f"long{size}")
-                first.invoke(start(count=size), thread, **sync)
-                if isinstance(saver, PlumbSaver):
-                    saver.forget()
-                began = time.perf_counter()
-                value = {"n": 0} if peer else start(count=size)
-                graph(saver, 1).invoke(value, thread, **sync)
-                resumed = (time.perf_counter() - began) * 1000
-                began = time.perf_counter()
-                graph(saver, steps).invoke(value, thread, **sync)
-                step = (time.perf_counter() - began) / steps * 1000
-                rows.append(
-                    {
-                        "messages": size,
-                        "saver": name,
-                        "resume + 1 step ms": resumed,
-                        "ms/step": step,
-                    }
-                )
-    return rows
-
-
-async def asynchronous(url: str, rounds: int) -> Rows:
-    """Milliseconds a step of asynchronous runs."""
-    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-    from psycopg_pool import AsyncConnectionPool
-
-    rows: Rows = []
-    with peers(url, None) as found:
-        async with AsyncExitStack() as stack:
-            schema = found[PG].schema
-            _ = found[PG].saver
-            options = {
-                "autocommit": True,
-                "prepare_threshold": 0,
-                "options": f"-csearch_path={schema}",
-            }
-            pool = await stack.enter_async_context(
-                AsyncConnectionPool(url, min_size=1, max_size=16, kwargs=options)
-            )
-            ours = await stack.enter_async_context(
-                PlumbSaver(url, schema=str(found[US].schema), adopt="off")
-            )
-            either: Any = pool
-            savers: dict[str, Any] = {"AsyncPostgresSaver": AsyncPostgresSaver(either), US: ours}
-            times: dict[str, list[float]] = {name: [] for name in savers}
-            for at in range(rounds):
-                for name, saver in savers.items():
-                    began = time.perf_counter()
-                    await graph(saver, STEPS).ainvoke(start(), config(f"a{at}"), durability="sync")
-                    times[name].append((time.perf_counter() - began) / STEPS * 1000)
-    for name, values in times.items():
-        rows.append({"saver": name, "ms/step": median(values)})
-    return rows
+def _opened(peer: Peer, stack: ExitStack) -> Callable[[], Any]:
+    saver, loop = peer.saver, peer.loop
+    if loop is not None:
+        # Its blocking methods hand their work to a loop that runs in another thread.
+        turning = threading.Thread(target=loop.run_forever, daemon=True)
+        turning.start()
+        stack.callback(turning.join)
+        stack.callback(loop.call_soon_threadsafe, loop.stop)
+    return lambda: nullcontext(saver)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -292,6 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", help="names of parts")
     parser.add_argument("--full", action="store_true", help="2,000-step runs as well")
+    parser.add_argument("--page", type=Path, help="docs page to put the kit's table into")
     asked = parser.parse_args(arguments)
     if asked.postgres is None:
         from plumbgraph import servers
@@ -310,11 +189,12 @@ def _all(asked: argparse.Namespace, url: str) -> None:
         "delta 200": lambda: volume(url, asked.redis, "deltas", 200),
         "delta 400": lambda: volume(url, asked.redis, "deltas", 400),
         "files 200": lambda: volume(url, asked.redis, "files", 200),
-        "async": lambda: asyncio.run(asynchronous(url, asked.rounds)),
-        "threads": lambda: threads(url, (0, 2, 10)),
+        "threads": lambda: threads(url, asked.redis, (0, 2, 10)),
         "kit": lambda: kit(url, asked.redis),
         "window": lambda: window(url),
-        "long": lambda: long_threads(url, (100, 2000, 5000)),
+        "long": lambda: long_threads(url, asked.redis, (100, 2000, 5000)),
+        "lists": lambda: lists(url),
+        "gates": lambda: gates(url, asked.rounds),
     }
     if asked.full:
         parts["volume 2000"] = lambda: volume(url, None, "messages", 2000)
@@ -324,6 +204,8 @@ def _all(asked: argparse.Namespace, url: str) -> None:
             continue
         results[name] = part()
         print_table(name, results[name])
+    if asked.page and "kit" in results:
+        into_docs(results["kit"], asked.page)
     write_json(
         "state", {"machine": machine("langgraph", "langgraph-checkpoint-postgres"), **results}
     )

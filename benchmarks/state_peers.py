@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
 import random
 import secrets
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypeAlias, TypedDict
 
 import psycopg
 from langchain_core.messages import AIMessage, HumanMessage
@@ -19,10 +22,12 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.graph import END, START, StateGraph, add_messages
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import ConnectionPool
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from plumbgraph.state import PlumbSaver
 
+PG, US = "PostgresSaver", "PlumbSaver"
+Rows: TypeAlias = list[dict[str, Any]]
 WORDS = [f"{chr(97 + n % 26)}{n}" for n in range(4000)]
 
 
@@ -99,7 +104,7 @@ class Peer:
     open: Callable[[], Any]
     schema: str | None = None
     weigh: Callable[[], float] | None = None
-    colour: str = "sync"
+    loop: asyncio.AbstractEventLoop | None = None
     opened: list[Any] = field(default_factory=list)
 
     @property
@@ -109,9 +114,33 @@ class Peer:
             self.opened.append(self.open())
         return self.opened[0]
 
+    def invoke(self, made: Any, value: Any, thread: str) -> Any:
+        """Run a graph to its end, every step durable, in the saver's own colour."""
+        if self.loop is None:
+            return made.invoke(value, config(thread), durability="sync")
+        return self.loop.run_until_complete(made.ainvoke(value, config(thread), durability="sync"))
+
+    def get(self, where: Any) -> Any:
+        """One checkpoint."""
+        if self.loop is None:
+            return self.saver.get_tuple(where)
+        return self.loop.run_until_complete(self.saver.aget_tuple(where))
+
+    def list(self, where: Any, limit: int) -> Any:
+        """Some checkpoints."""
+        if self.loop is None:
+            return list(self.saver.list(where, limit=limit))
+
+        async def found() -> Any:
+            return [each async for each in self.saver.alist(where, limit=limit)]
+
+        return self.loop.run_until_complete(found())
+
 
 @contextmanager
-def peers(url: str, redis_url: str | None, *, pool: int = 16) -> Iterator[dict[str, Peer]]:
+def peers(
+    url: str, redis_url: str | None, *, pool: int = 16, wide: bool = False
+) -> Iterator[dict[str, Peer]]:
     """All savers that can be had here, each with an empty schema, file or server."""
     with ExitStack() as stack, psycopg.connect(url, autocommit=True) as admin:
         mark = secrets.token_hex(4)
@@ -120,12 +149,14 @@ def peers(url: str, redis_url: str | None, *, pool: int = 16) -> Iterator[dict[s
             "PostgresSaver": _postgres(url, admin, f"peer_{mark}", pool, stack),
             "PlumbSaver": _plumb(url, f"plumb_{mark}", stack),
         }
+        if redis_url is not None or wide:
+            found["AsyncPostgresSaver"] = _async_postgres(url, admin, f"apeer_{mark}", stack)
         for make in (_sqlite, _redis):
             peer = make(stack, redis_url)
             if peer is not None:
                 found[peer.name] = peer
         yield found
-        for name in (f"peer_{mark}", f"plumb_{mark}"):
+        for name in (f"peer_{mark}", f"apeer_{mark}", f"plumb_{mark}"):
             admin.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE')
 
 
@@ -148,6 +179,28 @@ def _postgres(url: str, admin: Any, schema: str, pool: int, stack: ExitStack) ->
         return saver
 
     return Peer("PostgresSaver", open_, schema, lambda: _relations(admin, schema))
+
+
+def _async_postgres(url: str, admin: Any, schema: str, stack: ExitStack) -> Peer:
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+
+    admin.execute(f'CREATE SCHEMA "{schema}"')
+    options = {"autocommit": True, "prepare_threshold": 0, "options": f"-csearch_path={schema}"}
+    loop = asyncio.new_event_loop()
+    stack.callback(loop.close)
+
+    async def open_() -> Any:
+        pool = AsyncConnectionPool(url, open=False, min_size=1, max_size=16, kwargs=options)
+        await pool.open()
+        closing.append(pool)
+        saver = AsyncPostgresSaver(pool)  # type: ignore[arg-type]
+        await saver.setup()
+        return saver
+
+    closing: list[Any] = []
+    stack.callback(lambda: [loop.run_until_complete(pool.close()) for pool in closing])
+    weigh = partial(_relations, admin, schema)
+    return Peer("AsyncPostgresSaver", lambda: loop.run_until_complete(open_()), schema, weigh, loop)
 
 
 def _plumb(url: str, schema: str, stack: ExitStack) -> Peer:
@@ -205,3 +258,11 @@ def behind(url: str, port: int) -> str:
     parts = conninfo_to_dict(url)
     parts.update(host="127.0.0.1", port=str(port))
     return make_conninfo("", **{key: value for key, value in parts.items() if value is not None})
+
+
+def run(peer: Peer, thread: str, steps: int = 200, kind: str = "messages") -> float:
+    """Milliseconds a step of one run, every step durable."""
+    made, value = graph(peer.saver, steps, kind), start(kind)
+    began = time.perf_counter()
+    peer.invoke(made, value, thread)
+    return (time.perf_counter() - began) / steps * 1000

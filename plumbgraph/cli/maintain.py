@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,10 +12,14 @@ from plumbgraph.cli.durations import Every, Once, repeat, seconds
 from plumbgraph.cli.state import DryRun, KeepLast, MaxAge, Ttl, rules_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from plumbgraph.agents.open import Opened
     from plumbgraph.state.retention import Retention
 
 app = typer.Typer()
+
+_LEAD = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
 
 
 @app.command()
@@ -32,7 +37,7 @@ def maintain(
 ) -> None:
     """Apply retention rules to threads, and delete records and files nothing refers to any more.
 
-    Safe beside running agents, and on several machines at once. Each thread's own rules come
+    Safe beside running agents; of several processes one does the work. Each thread's own rules come
     first, then the given ones; without any, threads stay as they are.
     """
     out = Out(json=json)
@@ -40,11 +45,24 @@ def maintain(
     patience = seconds(grace)
 
     def act() -> None:
-        with _opened() as plumbing:
+        with _opened() as plumbing, _leads(plumbing) as leads:
+            if not leads:
+                told = "another process is at it"
+                out.show({"skipped": told}, lambda: out.text(f"skipped: {told}"))
+                return
             done = maintained(plumbing, rules, patience, dry_run=dry_run)
         out.show(done, lambda: out.table(("what", "how many"), list(done.items())))
 
     repeat(act, every, once=once)
+
+
+@contextmanager
+def _leads(plumbing: Opened) -> Iterator[bool]:
+    """Whether this process is the one that maintains now; held by a lock that dies with it."""
+    database = plumbing.saver.database
+    with database.transaction() as connection:
+        row = connection.execute(_LEAD, (f"plumbgraph:maintain:{database.schema}",)).fetchone()
+        yield bool(row and row[0])
 
 
 def maintained(
@@ -59,6 +77,7 @@ def maintained(
     told = {
         "threads_removed": len(swept.threads_removed),
         "checkpoints_removed": swept.checkpoints_removed,
+        "leases_freed": len(swept.leases_freed),
     }
     if dry_run:
         return told

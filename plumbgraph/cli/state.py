@@ -87,12 +87,19 @@ def import_(dry_run: DryRun = False, json: Json = False) -> None:
     first write; this does it for all of them now, and `--dry-run` says which types to allow.
     """
     out = Out(json=json)
+
+    def progress(thread: str, at: int, count: int) -> None:
+        if not json:
+            typer.echo(f"{at}/{count} {thread}", err=True)
+
     with _opened() as plumbing:
-        report = plumbing.saver.adopt_all(dry_run=dry_run)
+        report = plumbing.saver.adopt_all(dry_run=dry_run, progress=progress)
     verb = "to take over" if dry_run else "taken over"
 
     def human() -> None:
         out.text(f"{len(report.threads)} threads {verb}, {report.legacy_bytes:,} bytes there")
+        if dry_run and report.threads:
+            out.table(("thread", "checkpoints"), sorted(report.threads.items()))
         if report.allow:
             out.text(f"types to allow: PlumbSaver(allow={list(report.allow)!r})")
         if report.foreign:

@@ -68,7 +68,8 @@ def script(schema: str, migrations: tuple[Migration, ...] | None = None) -> str:
         .replace("<body>", step.sql.rstrip().rstrip(";"))
         for step in (known() if migrations is None else migrations)
     ]
-    return "".join(parts).replace("{schema}", schema)
+    text = "".join(parts).replace("'{schema}'", f"'{schema}'")
+    return text.replace("{schema}", f'"{schema}"')  # quoted, as it may be a word of SQL's own
 
 
 def missing(schema: str) -> SqlPlan[tuple[Migration, ...] | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal, TypeAlias
@@ -21,6 +21,9 @@ from plumbgraph.state.task_writes import WritesRequest, put_writes
 from plumbgraph.state.upkeep import clear
 from plumbgraph.state.writing import PutRequest, put
 from plumbgraph.tracing import emit
+
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told each thread, its number, and how many there are."""
 
 Mode: TypeAlias = Literal["off", "read", "move"]
 
@@ -188,7 +191,12 @@ class Adoption:
             )
 
     def take_over(
-        self, tenant: str, serde: SerializerProtocol, *, dry_run: bool
+        self,
+        tenant: str,
+        serde: SerializerProtocol,
+        *,
+        dry_run: bool,
+        progress: Progress | None = None,
     ) -> SqlPlan[AdoptionReport]:
         """Take all threads over that are not here yet, or only say what that would do."""
         if not (yield from self.legacy.present()):
@@ -196,7 +204,10 @@ class Adoption:
         threads, size, needed, foreign = {}, 0, set(), []
         found = (yield (Statement(_ADOPTED, {"tenant": tenant}),))[0]
         marks: dict[str, str] = {row[0]: row[1] for row in found}
-        for thread, count, newest, stored in (yield from self.legacy.threads()):
+        every = yield from self.legacy.threads()
+        for at, (thread, count, newest, stored) in enumerate(every, 1):
+            if progress is not None:
+                progress(thread, at, len(every))
             mark = marks.get(thread)
             if mark is not None and mark != _MOVING and newest > mark:
                 foreign.append(Foreign(thread, newest))

@@ -11,8 +11,9 @@ from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import Connection
 
+from plumbgraph.postgres.statement import SqlPlan
 from plumbgraph.state import exchange
-from plumbgraph.state.adoption import Adoption, AdoptionReport
+from plumbgraph.state.adoption import Adoption, AdoptionReport, Progress
 from plumbgraph.state.core import Core
 
 
@@ -23,20 +24,26 @@ class ExchangeFace:
     _adoption: Adoption
     serde: SerializerProtocol
 
-    def adopt_all(self, *, dry_run: bool = False) -> AdoptionReport:
+    def adopt_all(
+        self, *, dry_run: bool = False, progress: Progress | None = None
+    ) -> AdoptionReport:
         """Take over every thread of PostgresSaver that is not here yet; its rows stay there.
 
         Args:
             dry_run: Only say which threads, how many bytes, and which types must be allowed.
+            progress: Called before each thread with its id, its number and how many there are.
         """
-        tenant = self._core.tenant_of({})
-        return self._core.db.run(self._adoption.take_over(tenant, self.serde, dry_run=dry_run))
+        return self._core.db.run(self._take_over(dry_run=dry_run, progress=progress))
 
-    async def aadopt_all(self, *, dry_run: bool = False) -> AdoptionReport:
+    async def aadopt_all(
+        self, *, dry_run: bool = False, progress: Progress | None = None
+    ) -> AdoptionReport:
         """Take over every thread of PostgresSaver that is not here yet; see `adopt_all`."""
+        return await self._core.db.arun(self._take_over(dry_run=dry_run, progress=progress))
+
+    def _take_over(self, *, dry_run: bool, progress: Progress | None) -> SqlPlan[AdoptionReport]:
         tenant = self._core.tenant_of({})
-        plan = self._adoption.take_over(tenant, self.serde, dry_run=dry_run)
-        return await self._core.db.arun(plan)
+        return self._adoption.take_over(tenant, self.serde, dry_run=dry_run, progress=progress)
 
     def export(self, target: BaseCheckpointSaver[Any] | str, thread_ids: Sequence[str]) -> int:
         """Write threads to another saver, checkpoint by checkpoint, as if it had made them.

@@ -17,6 +17,7 @@ from plumbgraph.state.core import Core
 from plumbgraph.state.frames import loads, place, unwrap
 from plumbgraph.state.reading import ancestors
 from plumbgraph.state.statements import array
+from plumbgraph.state.status import free_leases
 from plumbgraph.state.upkeep import CLEAR, COLLECT, LOCK
 
 _ATTEMPTS = 5
@@ -110,11 +111,16 @@ def age_s(checkpoint_id: bytes, now: float) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What `sweep` did, or would do."""
+    """What `sweep` did, or would do.
+
+    Attributes:
+        leases_freed: Threads with nothing left to do whose owner ended without giving them free.
+    """
 
     threads_removed: tuple[str, ...] = ()
     checkpoints_removed: int = 0
     threads_thinned: tuple[str, ...] = ()
+    leases_freed: tuple[str, ...] = ()
 
 
 _ROWS = """
@@ -315,7 +321,8 @@ def sweep(
                 checkpoints += count
                 thinned += [thread] if count else []
         if len(due) < most:
-            return Swept(tuple(removed), checkpoints, tuple(thinned))
+            freed = () if dry_run else (yield from free_leases(core, tenant, serde))
+            return Swept(tuple(removed), checkpoints, tuple(thinned), freed)
         after = due[-1][0]
 
 

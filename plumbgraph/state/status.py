@@ -84,6 +84,13 @@ LEFT JOIN {schema}.checkpoint c ON c.stream = r.id AND c.id = r.head
 WHERE t.tenant = %(tenant)s AND t.deleted_at IS NULL"""
 
 _ONE = _COLUMNS + " AND t.thread_id = %(thread)s"
+_EXPIRED = _COLUMNS + " AND t.owner IS NOT NULL AND t.lease_until <= clock_timestamp() LIMIT 1000"
+_FREE = """
+UPDATE {schema}.thread t SET owner = NULL, lease_until = NULL
+FROM unnest(%(threads)s::text[], %(owners)s::text[]) AS d(thread, owner)
+WHERE t.tenant = %(tenant)s AND t.thread_id = d.thread AND t.owner = d.owner
+    AND t.lease_until <= clock_timestamp()
+RETURNING t.thread_id"""
 _MANY = (
     _COLUMNS
     + """ AND (m.touched_at IS NOT NULL OR a.n > 0)
@@ -95,6 +102,21 @@ def tenants() -> SqlPlan[list[str]]:
     """All tenants with a thread that was not deleted, sorted."""
     sql = "SELECT DISTINCT tenant FROM {schema}.thread WHERE deleted_at IS NULL"
     return sorted(row[0] for row in (yield (Statement(sql),))[0])
+
+
+def free_leases(core: Core, tenant: str, serde: SerializerProtocol) -> SqlPlan[tuple[str, ...]]:
+    """End the leases that ran out on threads where nothing is left to do; returns those threads.
+
+    A lease that ran out in the middle stays: it is what tells that a run crashed.
+    """
+    rows = (yield (Statement(_EXPIRED, {"tenant": tenant}),))[0]
+    done = ("finished", "interrupted")
+    idle = [row for row in rows if _status(core, tenant, row, serde).state in done]
+    if not idle:
+        return ()
+    names = {"threads": [row[0] for row in idle], "owners": [row[3] for row in idle]}
+    freed = (yield (Statement(_FREE, {"tenant": tenant, **names}),))[0]
+    return tuple(sorted(row[0] for row in freed))
 
 
 def threads(

@@ -11,8 +11,9 @@ import math
 import operator
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial, wraps
 from typing import Annotated, Any, Literal, TypeAlias, TypedDict
 
 from langchain_core.messages import AIMessage, HumanMessage
@@ -25,6 +26,8 @@ from langgraph.types import Send
 
 Outcome: TypeAlias = Literal["pass", "fail", "n/a"]
 Factory: TypeAlias = Callable[[], AbstractContextManager[BaseCheckpointSaver[Any]]]
+Holds: TypeAlias = Callable[[bytes], bool]
+Expire: TypeAlias = Callable[[Any, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,23 @@ class ProbeFailed(AssertionError):
     """A saver did not do what the probe asks."""
 
 
-def check_saver(factory: Factory) -> SaverReport:
+def check_saver(
+    factory: Factory, *, holds: Holds | None = None, expire: Expire | None = None
+) -> SaverReport:
     """Run every probe on savers made by `factory`, each on threads of its own.
 
     Args:
         factory: Opens a saver, as a context manager; two openings reach the same store.
+        holds: Whether these bytes can be read somewhere in the store, for a saver that encrypts.
+        expire: Given a saver and the thread of an active run that began long ago, lets the
+            saver's time-to-live do its work, for a saver that has one.
     """
-    return SaverReport(tuple(_probe(name, probe, factory) for name, probe in PROBES.items()))
+    probes = dict(PROBES)
+    if holds is not None:
+        probes["nothing is stored in clear"] = partial(_clear, holds)
+    if expire is not None:
+        probes["expiry takes whole threads"] = partial(_expiry, expire)
+    return SaverReport(tuple(_probe(name, probe, factory) for name, probe in probes.items()))
 
 
 def _probe(name: str, probe: Callable[[Factory, str], None], factory: Factory) -> Finding:
@@ -84,7 +97,7 @@ def _extend(state: list[Any], writes: list[Any]) -> list[Any]:
 
 
 class _Deltas(TypedDict):
-    messages: Annotated[list[Any], DeltaChannel(_extend, snapshot_frequency=7)]
+    messages: Annotated[list[Any], DeltaChannel(_extend, snapshot_frequency=9)]
     n: int
 
 
@@ -268,6 +281,86 @@ def _before(factory: Factory, thread: str) -> None:
         _need(that=found == expected, reason=f"{found} instead of {expected} are older")
 
 
+def _delta_history(factory: Factory, thread: str) -> None:
+    memory = InMemorySaver()
+    with factory() as saver:
+        _run(saver, thread)
+        _run(memory, thread)
+        for each in (saver, memory):
+            _graph(each, _Deltas).invoke({"n": 0}, _config(thread))
+        found, expected = (_replayed(each, thread) for each in (saver, memory))
+        _need(that=found == expected, reason="the writes since the last snapshot are others")
+
+
+def _replayed(saver: Any, thread: str) -> list[Any]:
+    told = saver.get_delta_channel_history(config=_config(thread), channels=["messages"])
+    history = told["messages"]
+    seed = getattr(history.get("seed"), "value", history.get("seed")) or []
+    writes = [each for _, _, value in history["writes"] for each in value]
+    return [each.content for each in (*seed, *writes)]
+
+
+def _crash_points(factory: Factory, thread: str) -> None:
+    expected = _expected()
+    for at in range(1, 60, 4):
+        where = f"{thread}-{at}"
+        with factory() as saver, suppress(_Cut), _cutting(saver, at):
+            start = {"messages": [HumanMessage("hi", id="h")], "n": 0}
+            _graph(saver, _Deltas).invoke(start, _config(where), durability="sync")
+        with factory() as again:
+            graph = _graph(again, _Deltas)
+            if again.get_tuple(_config(where)) is None:
+                continue
+            graph.invoke(None, _config(where), durability="sync")
+            found = _texts(again, where)
+            _need(that=found == expected, reason=f"after a cut at call {at}: {len(found)} messages")
+
+
+class _Cut(BaseException):
+    """Stands for a process that ended here."""
+
+
+@contextmanager
+def _cutting(saver: Any, at: int) -> Iterator[None]:
+    """After so many calls that write, every further one ends the process, so to say."""
+    calls = 0
+
+    def counted(inner: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(inner)  # LangGraph looks at the signature
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls >= at:
+                raise _Cut
+            return inner(*args, **kwargs)
+
+        return call
+
+    saver.put, saver.put_writes = counted(saver.put), counted(saver.put_writes)
+    try:
+        yield
+    finally:
+        del saver.put, saver.put_writes
+
+
+def _clear(holds: Holds, factory: Factory, thread: str) -> None:
+    secret = f"secret-{thread}-words"
+    with factory() as saver:
+        config = {**_config(thread), "metadata": {"mail": f"{secret}@example.org"}}
+        start = {"messages": [HumanMessage(f"{secret} in a message", id="h")], "n": 11}
+        _graph(saver, _Plain).invoke(start, config)
+        _need(that=not holds(secret.encode()), reason="a secret can be read in the store")
+
+
+def _expiry(expire: Expire, factory: Factory, thread: str) -> None:
+    with factory() as saver:
+        _run(saver, thread)
+        expire(saver, thread)
+        found = _texts(saver, thread)
+        whole = found in ([], _expected())
+        _need(that=whole, reason=f"{len(found)} of {len(_expected())} messages are left")
+
+
 PROBES: dict[str, Callable[[Factory, str], None]] = {
     "writes replay in live order": _write_order,
     "pending writes are ordered": _pending_order,
@@ -279,4 +372,6 @@ PROBES: dict[str, Callable[[Factory, str], None]] = {
     "changes in place are right": _mutation,
     "list agrees with head": _growth,
     "list before a checkpoint": _before,
+    "delta history is whole": _delta_history,
+    "a cut at any call is survived": _crash_points,
 }

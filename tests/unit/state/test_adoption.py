@@ -11,11 +11,12 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.channels.delta import DeltaChannel
-from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.postgres import PostgresSaver
+from langgraph.checkpoint.serde.types import TASKS
 from langgraph.graph import END, START, StateGraph, add_messages
-from langgraph.types import interrupt
+from langgraph.types import Send, interrupt
 from pydantic import BaseModel
 
 from plumbgraph.errors import SettingsError
@@ -206,3 +207,28 @@ def test_the_way_back(
     memory = InMemorySaver()
     saver.export(memory, ["t"])
     assert _history(memory) == _history(legacy)
+
+
+def test_sends_of_an_older_format_come_along(
+    saver: PlumbSaver, legacy: PostgresSaver, postgres_url: str, schema: str
+) -> None:
+    first, second = empty_checkpoint(), empty_checkpoint()
+    for checkpoint in (first, second):
+        checkpoint["v"] = 3
+        checkpoint["channel_versions"] = {"n": "00000000000000000000000000000002.0"}
+    config: Any = {"configurable": {"thread_id": "old", "checkpoint_ns": ""}}
+    head = legacy.put(config, first, {"source": "input", "step": -1}, {})
+    legacy.put_writes(head, [(TASKS, Send("a", 1)), (TASKS, Send("b", 2))], "task")
+    legacy.put(head, second, {"source": "loop", "step": 0}, {})
+    expected = legacy.get_tuple(config)
+    assert expected is not None
+    assert len(expected.checkpoint["channel_values"][TASKS]) == 2
+
+    def agrees(found: Any) -> None:
+        assert found.checkpoint["channel_values"] == expected.checkpoint["channel_values"]
+        assert found.checkpoint["channel_versions"] == expected.checkpoint["channel_versions"]
+
+    agrees(saver.get_tuple(config))
+    saver.adopt_all()
+    with _open(postgres_url, schema, adopt="off") as moved:
+        agrees(moved.get_tuple(config))

@@ -14,8 +14,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
 
-from plumbgraph.postgres.statement import Statement
 from plumbgraph.errors import HistoryNeeded
+from plumbgraph.postgres.statement import Statement
 from plumbgraph.state import PlumbSaver
 
 CONFIG: RunnableConfig = {"configurable": {"thread_id": "t"}, "recursion_limit": 500}

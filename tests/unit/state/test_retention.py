@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Annotated, Any, TypedDict
 
 import psycopg
@@ -12,6 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph, add_messages
 from langgraph.types import interrupt
 
+from plumbgraph.cli.maintain import _leads
 from plumbgraph.clock import SYSTEM
 from plumbgraph.errors import SettingsError, ThreadNotFound
 from plumbgraph.postgres.statement import Statement
@@ -198,3 +200,29 @@ async def test_async_sweeping(postgres_url: str, schema: str) -> None:
         await saver.aput(head, empty_checkpoint(), {"step": 1}, {})
         assert (await saver.asweep()).checkpoints_removed == 1
         assert (await saver.asize()).threads[0].checkpoints == 1
+
+
+def test_leases_that_nobody_needs_are_ended(saver: PlumbSaver) -> None:
+    _run(saver, "done")
+    graph = _run(saver, "half", ask=True)
+    for thread in ("done", "half", "begun"):
+        left = "UPDATE {schema}.thread SET owner = 'gone', lease_until = now() - interval '1 s'"
+        if thread == "begun":
+            saver.accept(thread, {"messages": [], "n": 0})
+        saver.database.send((Statement(left + f" WHERE thread_id = '{thread}'"),))
+    assert saver.sweep(dry_run=True).leases_freed == ()
+    assert saver.sweep().leases_freed == ("done", "half")
+    assert saver.run_status("begun").state == "crashed", "what tells of a crash stays"
+    assert saver.sweep().leases_freed == ()
+    assert graph.get_state(_config("half")).next == ("human",)
+
+
+def test_one_process_maintains_at_a_time(saver: PlumbSaver, postgres_url: str, schema: str) -> None:
+    saver.setup()
+    with PlumbSaver(postgres_url, schema=schema) as other:
+        first: Any = SimpleNamespace(saver=saver)
+        second: Any = SimpleNamespace(saver=other)
+        with _leads(first) as leads, _leads(second) as also:
+            assert (leads, also) == (True, False)
+        with _leads(second) as leads:
+            assert leads

@@ -14,7 +14,7 @@ from langgraph.types import Command, interrupt
 from psycopg_pool import ConnectionPool
 
 from plumbgraph.errors import SettingsError
-from plumbgraph.state import PlumbSaver, StepInfo
+from plumbgraph.state import PlumbSaver, RecoveryRules, Retention, StepInfo
 
 
 def _extend(state: list[Any], writes: list[Any]) -> list[Any]:
@@ -143,6 +143,14 @@ def test_a_tenant_that_only_runs_know(postgres_url: str, schema: str) -> None:
         ann = saver.for_tenant("ann")
         assert [each.thread_id for each in ann.threads()] == ["t"]
         assert _added(ann.steps("t"))[0] == "ann"
+        bob = saver.for_tenant("bob")
+        bob.accept("new", {"messages": [HumanMessage("again", id="again")], "n": 0})
+        rules = RecoveryRules(grace_s=0, config={"configurable": {"user": "bob"}})
+        assert ann.recover(lambda: graph, rules) == []
+        assert [each.thread_id for each in bob.recover(lambda: graph, rules)] == ["new"]
+        swept = ann.with_retention(Retention(keep_last=1)).sweep()
+        assert swept.threads_thinned == ("t",)
+        assert len(bob.steps("t")) > 1
         ann.delete_thread("t")
         assert ann.threads() == []
-        assert len(saver.for_tenant("bob").threads()) == 1
+        assert len(bob.threads()) == 2
