@@ -87,9 +87,13 @@ def build(model: Model = chosen, *, blobs: Blobs | None = None) -> StateGraph[An
     files = file_tools(workspace)
     skills = SkillNode(library(), scripts=ScriptRules(mode="ask"), blobs=blobs)
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(SkilledState)
-    graph.add_node("skills", skills)
-    graph.add_node("model", skills.model_node(model, files, system=[SYSTEM]))
-    graph.add_node("tools", skills.tool_node(files))
+    nodes = {
+        "skills": (skills, "Keeps the loaded skills in the prompt."),
+        "model": (skills.model_node(model, files, system=[SYSTEM]), "Drafts the skill."),
+        "tools": (skills.tool_node(files), "Reads, writes and checks files."),
+    }
+    for name, (node, about) in nodes.items():
+        graph.add_node(name, node, metadata={"description": about})
     graph.add_edge(START, "skills")
     graph.add_edge("skills", "model")
     graph.add_conditional_edges("model", tools_condition)

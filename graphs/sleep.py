@@ -74,8 +74,10 @@ def _next(state: Night) -> str:
 
 
 builder = StateGraph(Night)
-builder.add_node("tidy", tidy)
-builder.add_node("settle", settle)
+builder.add_node("tidy", tidy, metadata={"description": "Merges, dates and archives memories."})
+builder.add_node(
+    "settle", settle, metadata={"description": "Asks a person which of two claims is true."}
+)
 builder.add_edge(START, "tidy")
 builder.add_conditional_edges("tidy", _next, ["settle", END])
 builder.add_conditional_edges("settle", _next, ["settle", END])

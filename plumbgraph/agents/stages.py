@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -50,7 +51,7 @@ class Stages:
                     f"Two nodes are named {step.get_name()!r}.",
                     hint="Give one of them another name=….",
                 )
-            graph.add_node(step.get_name(), step)
+            graph.add_node(step.get_name(), step, metadata=_about(step))
         self._forth(graph)
         self._back(graph)
         return graph
@@ -115,3 +116,9 @@ def merged_schema(schemas: Iterable[type | None]) -> type:
 
 def _names(steps: Sequence[Step]) -> list[str]:
     return [step.get_name() for step in steps]
+
+
+def _about(step: Step) -> dict[str, str]:
+    """What Studio shows of a node besides its name: the first line of its documentation."""
+    told = (inspect.getdoc(type(step)) or "").partition("\n")[0]
+    return {"description": told} if told else {}

@@ -77,7 +77,14 @@ def _anonymized_object(data: Any) -> Any:
         told = _as_dict(data)
     except Exception:  # noqa: BLE001 - pydantic's and the user's own code; a sink never raises
         told = None
-    return clean(str(data)) if told is None else _anonymized_dict(told)
+    return _said(data) if told is None else _anonymized_dict(told)
+
+
+def _said(data: Any) -> str:
+    try:
+        return clean(str(data))
+    except Exception:  # noqa: BLE001 - the user's own code; a sink never raises
+        return f"<{type(data).__name__}>"
 
 
 def _message(message: Any) -> Any:

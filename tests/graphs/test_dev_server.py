@@ -60,6 +60,9 @@ def test_studio_gets_a_drawing_and_an_input_form(client: Any, graph: str) -> Non
     assert isinstance(client.assistants.get_subgraphs(assistant), dict)
     if graph in SHIPPED:
         nodes = {node["id"] for node in drawn["nodes"]}
+        own = nodes - {"__start__", "__end__"}
+        told = {n["id"]: (n.get("metadata") or {}).get("description") for n in drawn["nodes"]}
+        assert all(told[name] for name in own), told
         context = schemas["context_schema"]
         for field in ((context or {}).get("properties") or {}).values():
             assert field["description"]

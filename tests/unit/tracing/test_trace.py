@@ -303,3 +303,21 @@ def test_a_trace_is_a_callback_handler(tmp_path: Path) -> None:
     made = tracing.trace(path=tmp_path / "x")
     assert isinstance(made, Trace)
     assert made.config == {"callbacks": [made]}
+
+
+def test_what_the_handler_tells_are_fields_of_its_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plumbgraph.tracing import handler
+
+    told: set[str] = set()
+
+    def checked(kind: type[Event], facts: Mapping[str, Any], *_: Any) -> None:
+        made = kind(**facts)
+        told.add(made.name)
+
+    monkeypatch.setattr(handler, "tell", checked)
+    sink = Kept()
+    by_config(agent(), sink)
+    by_config(asking(), sink)
+    with pytest.raises(ValueError, match="always"):
+        by_config(failing("always"), sink)
+    assert len(told) >= 10

@@ -309,6 +309,31 @@ def test_no_orphans_under_threads_send_subgraphs_and_tasks(
     assert server.open_roots() == []
 
 
+def test_most_runs_take_one_upload_and_states_are_short(
+    server: IngestServer, tmp_path: Path
+) -> None:
+    long = [("user" if n % 2 else "ai", f"message {n}") for n in range(30)]
+    with traced(server, tmp_path) as sink:
+        agent(call("look", q="a"), "done").invoke({"messages": long}, config(sink))
+    parts = [part for request in server.requests for part in request.parts]
+    leaves = {key: run for key, run in server.runs.items() if run["run_type"] in {"llm", "tool"}}
+    assert len(leaves) == 3
+    for key, run in leaves.items():
+        assert f"post.{key}" in parts
+        assert f"patch.{key}" not in parts
+        assert run["inputs"]
+        assert run["outputs"]
+        assert "runtime" not in run["extra"]
+    nodes = [run for run in server.runs.values() if run["name"] == "model"]
+    assert [len(run["inputs"]["messages"]) for run in nodes] == [8, 8]
+    assert [run["inputs"]["plumb_earlier_messages"]["messages"] for run in nodes] == [22, 24]
+    asked = [run for run in leaves.values() if run["run_type"] == "llm"]
+    assert sorted(len(run["inputs"]["messages"][0]) for run in asked) == [30, 32]
+    (root,) = server.roots()
+    assert len(root["inputs"]["messages"]) == 30
+    assert root["extra"]["runtime"]["sdk"] == "langsmith-py"
+
+
 def test_the_anonymizer_takes_any_plain_data() -> None:
     data = {"a@b.example": ["x", {"k": "token=abcdef"}], "n": 1, "none": None}
     assert anonymized(data) == {"[email]": ["x", {"k": "token=[secret]"}], "n": 1, "none": None}
