@@ -112,15 +112,15 @@ def cheapest(calls: Sequence[Call], prices: dict[str, Price], *, pause_s: float)
     ends: dict[tuple[str, int, int], int] = {(BIG, 0, -1): charge(calls[0], 0, prices[BIG])}
     for number, call in enumerate(calls[1:], 1):
         after: dict[tuple[str, int, int], int] = {}
-        for (now, *last), spent in ends.items():
+        for (now, big_at, small_at), spent in ends.items():
             for place, model in enumerate((BIG, SMALL)):
                 bound = call.mid_tool and model != now
                 if bound or (call.hard and model == SMALL and not call.mid_tool):
                     continue
-                before = last[place]
+                before = small_at if place else big_at
                 warm = before >= 0 and (number - before) * pause_s <= TTL_S
                 held = calls[before].shown if warm else 0
-                key = (model, *(number if i == place else n for i, n in enumerate(last)))
+                key = (model, big_at, number) if place else (model, number, small_at)
                 total = spent + charge(call, held, prices[model])
                 known = after.get(key)
                 after[key] = total if known is None else min(known, total)

@@ -1,8 +1,8 @@
 """P(ok) from the text: one logistic head a model over hashed words, laid over a shape prior.
 
 The prior is a belief: longer requests are harder, for weak models more. A ridge logistic on a few
-figures of the text's shape and the word weights learn what the belief leaves unexplained. How much
-of that counts is what predicts held-out labels best, so that few labels say little.
+figures of the text's shape and the word weights learn what the belief leaves unexplained. Where
+labels are few, only so much of that counts as held-out labels speak for.
 
 Method: online logistic regression with per-weight step sizes (Duchi et al. 2011, AdaGrad) over
 hashed features (Weinberger et al. 2009).
@@ -41,7 +41,7 @@ class Training:
         epochs: Passes over the labels.
         rate: Step size of the word weights.
         enough_labels: From so many labels on, all that was learned counts; with fewer, the share
-            that does best in five-fold cross-validation on those labels.
+            that five-fold cross-validation on those labels speaks for.
         ridge: Strength of the pull towards what was believed before, as a count of labels.
         seed: Of the order in which labels are seen.
     """
@@ -152,30 +152,33 @@ def _trust(
     lean: Sequence[float],
     few: NDArray[np.bool_],
 ) -> float:
-    """The share of what is learned that predicts held-out labels of the few-label heads best.
+    """How much of what is learned the held-out labels of the few-label heads speak for.
 
-    One share for all of them, as what counts is how the heads differ.
+    The smallest share within one standard error of the best (Breiman et al. 1984), one for all
+    heads, as what counts is how they differ.
     """
     fold = np.random.default_rng(how.seed).permutation(len(seen)) % _PARTS
-    loss = np.zeros((len(_SHARES), outcomes.shape[1]))
+    loss = np.zeros((len(_SHARES), len(seen)))
     for number in range(_PARTS):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if not len(train) or not len(test):
             continue
-        part = _learn([seen[i] for i in train], outcomes[train], how, lean)
-        held = [seen[i] for i in test]
+        part = _learn([seen[i] for i in train.tolist()], outcomes[train], how, lean)
+        held = [seen[i] for i in test.tolist()]
         shapes = np.array([f.shape for f in held])
         base = shapes @ part.belief
         more = shapes @ part.shape - base
         more += [part.words[f.indices].sum(axis=0) / math.sqrt(len(f.indices)) for f in held]
         for place, share in enumerate(_SHARES):
-            loss[place] += _log_loss(_sigmoid(base + share * more), outcomes[test])
-    return _SHARES[int(loss[:, few].sum(axis=1).argmin())]
+            loss[place, test] = _log_loss(_sigmoid(base + share * more), outcomes[test], few)
+    behind = loss - loss[loss.sum(axis=1).argmin()]
+    near = behind.mean(axis=1) <= behind.std(axis=1) / math.sqrt(len(seen))
+    return _SHARES[int(near.argmax())]
 
 
-def _log_loss(p: Floats, y: Floats) -> Floats:
-    """The sum over the rows whose label is known, by head."""
-    loss: Floats = np.nansum(-(y * np.log(p) + (1 - y) * np.log(1 - p)), axis=0)
+def _log_loss(p: Floats, y: Floats, heads: NDArray[np.bool_]) -> Floats:
+    """The sum over the heads whose label is known, by row."""
+    loss: Floats = np.nansum(-(y * np.log(p) + (1 - y) * np.log(1 - p))[:, heads], axis=1)
     return loss
 
 

@@ -99,7 +99,8 @@ def _others(answers: Sequence[AIMessage], now: float) -> dict[str, tuple[int, fl
         mark = answer.response_metadata.get(MARK)
         model = str(mark["model"]) if mark else newest
         if mark and model != newest and model not in found:
-            tokens = (answer.usage_metadata or {}).get("total_tokens") or mark.get("input_tokens")
+            used: Mapping[str, Any] = answer.usage_metadata or {}
+            tokens = used.get("total_tokens") or mark.get("input_tokens")
             found[model] = (int(tokens or 0), max(now - float(mark["at"]), 0.0))
     return found
 

@@ -82,12 +82,15 @@ def test_the_text_model_learns_and_moves_the_choice(tmp_path: Path) -> None:
         assert router.decide(request).model == model_name
 
 
-def test_labels_that_say_nothing_leave_the_belief_in_charge() -> None:
+def test_labels_that_say_nothing_new_leave_the_belief_in_charge() -> None:
     draw = np.random.default_rng(3)
     words = [f"w{n}" for n in range(300)]
-    texts = [" ".join(draw.choice(words, 12)) for _ in range(120)]
-    noise = draw.integers(0, 2, (120, 2)).astype(float)
-    model = fit(("a:weak", "a:strong"), [featurize(text) for text in texts], noise)
+    sizes = draw.integers(4, 120, 120)
+    texts = [" ".join(draw.choice(words, size)) for size in sizes]
+    longer = (np.log(sizes) - np.log(sizes).mean()) / np.log(sizes).std()
+    right = np.column_stack([1 / (1 + np.exp(0.4 * longer)), np.full(120, 0.8)])
+    outcomes = (draw.random((120, 2)) < right).astype(float)
+    model = fit(("a:weak", "a:strong"), [featurize(text) for text in texts], outcomes)
     assert model.trust.tolist() == [0.0, 0.0]
     short, long = (model.predict(featurize("x" * size)) for size in (40, 4_000))
     assert short[0] - short[1] > long[0] - long[1]
