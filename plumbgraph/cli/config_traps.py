@@ -23,7 +23,7 @@ def examine(path: Path) -> Iterator[Check]:
     """Everything about one `langgraph.json`: its form, its places, the code behind them."""
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         hint = "Correct the JSON; `langgraph dev` cannot read it either."
         yield Check("fault", TOPIC, f"{path}: {fault}", hint, "config.malformed")
         return
@@ -159,8 +159,8 @@ def _environment(config: Mapping[str, Any], folder: Path) -> set[str]:
     env = config.get("env")
     if isinstance(env, dict):
         return {*os.environ, *env}
-    path = folder / env if isinstance(env, str) else None
-    if path is None or not path.is_file():
+    try:
+        lines = folder.joinpath(env).read_text(encoding="utf-8", errors="replace").splitlines()
+    except (OSError, TypeError, ValueError):  # not there, no path, or beyond what a path can be
         return set(os.environ)
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return {*os.environ, *(line.partition("=")[0].strip() for line in lines if "=" in line)}

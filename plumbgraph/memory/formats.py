@@ -46,7 +46,8 @@ class Note:
     def key(self) -> str:
         """The same line always has the same key, so that a second import adds nothing."""
         told = f"{self.section}\0{self.group}\0{self.said_by}\0{self.text}"
-        return f"note-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+        data = told.encode("utf-8", "surrogatepass")
+        return f"note-{hashlib.sha256(data).hexdigest()[:16]}"
 
     @property
     def value(self) -> dict[str, Any]:
@@ -111,7 +112,10 @@ def _bullet(item: MemoryItem | MemorySearchItem) -> str:
 def _chats(text: str) -> list[Note]:
     try:
         return [note for chat in json.loads(text) for note in _chat(chat)]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        *(ValueError, TypeError, KeyError, AttributeError),
+        *(OverflowError, OSError, RecursionError),  # a time or a nesting beyond all bounds
+    ) as error:
         raise MemoryInvalid(
             f"This is no ChatGPT export: {error}.", hint="Give its conversations.json."
         ) from error

@@ -218,18 +218,27 @@ class Record(NamedTuple):
     @property
     def value(self) -> dict[str, Any]:
         """The value; empty for a deletion."""
-        decoded: dict[str, Any] = _decode(self.value_text)[0] if self.value_text else {}
+        try:
+            decoded: dict[str, Any] = _decode(self.value_text)[0] if self.value_text else {}
+        except _UNSOUND as error:
+            raise _corrupt("value", error) from error
         return decoded
 
     @property
     def marks(self) -> Marks:
         """What the item carries besides its value."""
-        return Marks.unpacked(self.marks_text)
+        try:
+            return Marks.unpacked(self.marks_text)
+        except _UNSOUND as error:
+            raise _corrupt("marks", error) from error
 
     @property
     def provenance(self) -> Provenance:
         """Where this version came from."""
-        return Provenance.unpacked(self.provenance_text)
+        try:
+            return Provenance.unpacked(self.provenance_text)
+        except _UNSOUND as error:
+            raise _corrupt("provenance", error) from error
 
     @property
     def valid_from_us(self) -> int:
@@ -248,6 +257,13 @@ class Record(NamedTuple):
     def holds_at(self, at_us: int) -> bool:
         """Whether the version claims to be valid at this moment."""
         return self.valid_from_us <= at_us and (self.to_us is None or at_us < self.to_us)
+
+
+_UNSOUND = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+def _corrupt(part: str, error: Exception) -> DataCorrupt:
+    return DataCorrupt(f"The {part} of a memory record does not decode: {error}.")
 
 
 def row_of(raw: bytes) -> Any:

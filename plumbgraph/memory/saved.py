@@ -60,7 +60,7 @@ class Saved:
             for raw in (now, *past):
                 if raw:
                     Record.unpacked(raw)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             if isinstance(error, MemoryInvalid):
                 raise
             raise MemoryInvalid(f"A line is no saved memory: {line[:60]!r}….") from error

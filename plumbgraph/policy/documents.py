@@ -15,6 +15,8 @@ from plumbgraph.policy.urls import parse_filter
 
 _MAX_FILTERS = 1000
 Patterns = tuple[Annotated[str, Field(min_length=1)], ...]
+_DEEPEST = 50
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -83,9 +85,20 @@ def _load(text: str | Mapping[str, Any], source: str) -> object:
     if not isinstance(text, str):
         return dict(text)
     try:
-        return json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
-    except (yaml.YAMLError, json.JSONDecodeError) as error:
+        return json.loads(text) if text.lstrip().startswith("{") else _yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise SettingsError(f"The policy {source!r} cannot be read: {error}.") from error
+
+
+def _yaml(text: str) -> object:
+    """A YAML document; nothing as deep as no policy is may cost time or the stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
+    return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, the C one where it is
 
 
 def _to_rules(document: _Document) -> Rules:

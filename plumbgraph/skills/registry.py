@@ -86,6 +86,14 @@ class SkillRegistry:
         """See `versions`."""
         return await self.redis.arun(plans.versions(self.keys, name))
 
+    def current(self, name: str, *, tag: str = "latest") -> str | None:
+        """The digest a tag points at, or None."""
+        return self.redis.run(plans.current(self.keys, name, tag))
+
+    async def acurrent(self, name: str, *, tag: str = "latest") -> str | None:
+        """See `current`."""
+        return await self.redis.arun(plans.current(self.keys, name, tag))
+
     def _publish(self, skill: Skill, tag: str, expected: str | None) -> RedisPlan[str]:
         facts = {"version": skill.record.version, "published_at": round(self._clock.now(), 3)}
         return plans.publish(
