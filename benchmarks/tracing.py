@@ -263,9 +263,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             if not asked.only or part in asked.only:
                 payload[part] = measure()
                 print_table(title, payload[part])
+                write_json("tracing", payload)
     if asked.data and (not asked.only or "guard" in asked.only):
         tracing_guard.main(["--data", str(asked.data)])
-    write_json("tracing", payload)
     return payload
 
 

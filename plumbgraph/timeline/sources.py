@@ -20,6 +20,7 @@ from plumbgraph.tracing.reader import LogReader, log_files
 _ENDS = {"run.ended", "run.failed"}
 _MOST = 5_000
 _BESIDE_A_LOG = 60
+_DECODED_BESIDE_A_LOG = 10  # each of these brings the whole state along
 
 _EFFECTS = """
 SELECT name, state, call_id, attempt, intent_at, error, owner,
@@ -131,7 +132,8 @@ class SaverSource:
 
     def beside_a_log(self) -> SaverSource:
         """The same with the newest checkpoints alone: the log tells the earlier steps."""
-        most = min(self.most, _BESIDE_A_LOG)
+        cheap = hasattr(self.saver, "steps")
+        most = min(self.most, _BESIDE_A_LOG if cheap else _DECODED_BESIDE_A_LOG)
         return SaverSource(self.saver, checkpoint_id=self.checkpoint_id, most=most)
 
     def read(self, thread_id: str) -> Evidence:
