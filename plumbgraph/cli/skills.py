@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plumbgraph.cli import skills_registry
 from plumbgraph.cli.console import FAILED, Json, Out
 from plumbgraph.errors import SettingsError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from plumbgraph.skills.values import Diagnostic, Report
 
 app = typer.Typer(no_args_is_help=True)
+for registry_command in skills_registry.COMMANDS:
+    app.command()(registry_command)
 
 Sources = Annotated[
     list[str] | None,
@@ -183,33 +186,6 @@ def diff(
             out.text("no file differs")
 
     out.show([asdict(d) for d in found], human)
-
-
-@app.command()
-def publish(
-    folder: Annotated[Path, typer.Argument(help="One skill's folder.")],
-    registry: Annotated[str, typer.Option(help="Redis URL, with #REGISTRY at the end if named.")],
-    tag: Annotated[str, typer.Option(help="What to point at it.")] = "latest",
-    expected: Annotated[
-        str | None, typer.Option(help="Only if the tag points to this digest now; - for nothing.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Publish a skill to the shared registry."""
-    from plumbgraph.skills.library import SkillLibrary  # noqa: PLC0415 - quick start
-    from plumbgraph.skills.registry import SkillRegistry  # noqa: PLC0415 - as above
-    from plumbgraph.skills.sources.directory import DirectorySource  # noqa: PLC0415 - as above
-
-    out = Out(json=json)
-    library = SkillLibrary([DirectorySource(folder, cache=None)], cache=None)
-    outer = [r for r in library.report().loaded if r.location == "."]
-    if not outer:
-        raise SettingsError(f"{str(folder)!r} is no skill; run `plumbgraph skills check` on it.")
-    url, _, named = registry.partition("#")
-    place = SkillRegistry(url, registry=named or "default")
-    digest = place.publish(library.open(outer[0].name), tag=tag, expected=expected)
-    value = {"name": outer[0].name, "digest": digest, "tag": tag}
-    out.show(value, lambda: out.text(f"{outer[0].name} {digest[:12]} is {tag}"))
 
 
 @app.command()

@@ -111,6 +111,13 @@ def withdraw(keys: Keys, name: str, tag: str) -> RedisPlan[bool]:
     return bool(reply)
 
 
+def current(keys: Keys, name: str, tag: str) -> RedisPlan[str | None]:
+    """The digest a tag points at, or None."""
+    (digest,) = yield (Command("HGET", keys.tag(tag), name),)
+    _raise(digest, name, None)
+    return digest.decode() if digest else None
+
+
 def versions(keys: Keys, name: str) -> RedisPlan[list[tuple[str, dict[str, Any]]]]:
     """Every published version of a skill with its facts, the oldest first."""
     (digests,) = yield (Command("LRANGE", keys.versions(name), 0, -1),)

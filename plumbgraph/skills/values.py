@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from plumbgraph.html import table
+
 Level: TypeAlias = Literal["note", "warning", "error"]
 
 SKILL_FILE = "SKILL.md"
@@ -179,3 +181,14 @@ class Report:
             *(d for r in self.loaded for d in r.diagnostics),
             *self.notices,
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            *((r.name, r.source, "loaded", "") for r in self.loaded),
+            *((s.record.name, s.record.source, "shadowed", s.diagnostic) for s in self.shadowed),
+            *((r.path, "", "rejected", r.code) for r in self.rejected),
+            *(("", "", notice.code, notice) for notice in self.notices),
+        ]
+        counts = f"{len(self.loaded)} loaded, {len(self.shadowed)} shadowed"
+        caption = f"{self.on_disk} on disk = {counts}, {len(self.rejected)} rejected"
+        return table(("skill", "source", "is", "because"), rows, caption=caption)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from plumbgraph.html import table
 from plumbgraph.skills.ranking.analysis import Vocabulary
 from plumbgraph.skills.ranking.index import BACKGROUND, Floats, Index, Ints
 from plumbgraph.skills.ranking.synonyms import synonyms
@@ -74,6 +75,10 @@ class SearchResult(Sequence[Hit]):
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
 
+    def _repr_html_(self) -> str:
+        rows = [(hit.name, f"{hit.score:.2f}", hit.reason) for hit in self.hits]
+        return table(("skill", "score", "reason"), rows, caption=self.verdict)
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -97,7 +102,7 @@ def read_query(text: str, vocabulary: Vocabulary, synonym_weight: float) -> Quer
         own = vocabulary.number_of(word)
         for other in sorted(synonyms().get(word, ())):
             if (number := vocabulary.number_of(other)) >= 0 and number not in counts:
-                weight = synonym_weight * (terms[own] if own in terms else _SOLE_SYNONYM)
+                weight = synonym_weight * terms.get(own, _SOLE_SYNONYM)
                 terms[number] = max(terms.get(number, 0.0), weight)
     return Query(terms, tuple(numbers), tuple(dict.fromkeys(words)))
 

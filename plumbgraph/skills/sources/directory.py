@@ -248,8 +248,8 @@ class _Walk:
         for name, code, holds_skill in folder.odd:
             path = shown(self._path(rel, name))
             diagnostic = Diagnostic(code, "left out: links and special files are not read", path)
-            missing = owner is None and code in {"skills.symlink_dangling", "skills.symlink_loop"}
-            if holds_skill or missing:
+            broken = code in {"skills.symlink_dangling", "skills.symlink_loop"}
+            if holds_skill or (broken and (owner is None or name == SKILL_FILE)):
                 refusal = Diagnostic(
                     code, "not followed: give its target as a source", path, level="error"
                 )

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from plumbgraph.cli.skills import app
-from plumbgraph.errors import SettingsError, SkillTampered
+from plumbgraph.errors import SettingsError, SkillNotFound, SkillTampered
 from plumbgraph.skills.install import install_skill
 from plumbgraph.skills.library import SkillLibrary
 from plumbgraph.skills.lock import compare, dump_lock, lock_skills, parse_lock, read_lock, require
@@ -158,3 +158,29 @@ def test_publish_and_install_from_the_registry(home: Path, root: Path, redis_url
         run("install", "pdf", *source, "--into", "copy", "--frozen")
     with pytest.raises(SettingsError):
         run("publish", "skills", "--registry", redis_url)
+
+
+def test_versions_move_and_withdraw(home: Path, root: Path, redis_url: str) -> None:
+    at = ("--registry", f"{redis_url}#team")
+    first = run("publish", "skills/pdf", *at)["digest"]
+    (root / "pdf" / "SKILL.md").write_text("---\nname: pdf\ndescription: changed\n---\nNew.\n")
+    second = run("publish", "skills/pdf", *at)["digest"]
+    listed = run("versions", "pdf", *at)
+    assert [(row["digest"], row["latest"]) for row in listed] == [(first, False), (second, True)]
+    assert first[:12] in human("versions", "pdf", *at)
+    assert run("move", "pdf", first[:10], *at)["changed"]
+    assert not run("move", "pdf", first, *at)["changed"]
+    assert "is now stable" in human("move", "pdf", second, "--tag", "stable", *at)
+    source = ("--source", f"{redis_url}#team")
+    assert run("lock", *source)["skills"] == {"pdf": first}
+    assert run("withdraw", "pdf", *at)["withdrawn"]
+    assert run("lock", *source)["skills"] == {}
+    assert run("lock", "--source", f"{redis_url}#team@stable")["skills"] == {"pdf": second}
+    for words in (
+        ("withdraw", "pdf"),
+        ("versions", "nothing"),
+        ("move", "pdf", "f" * 64),
+        ("move", "pdf", ""),
+    ):
+        with pytest.raises(SkillNotFound):
+            run(*words, *at)

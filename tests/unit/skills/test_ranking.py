@@ -137,3 +137,58 @@ def test_bad_cases_are_refused(tmp_path: Path) -> None:
         read_cases(tmp_path / "nowhere.tsv")
     assert Case("none", frozenset(), "q").kind == "none"
     assert 0 < FITS_FROM < 1
+
+
+def test_what_a_skill_is_for_outweighs_an_occasion(root: Path, write_skill: Write) -> None:
+    write_skill("maker", "name: maker\ndescription: Makes charts from tables. Use when asked.")
+    write_skill("teller", "name: teller\ndescription: Tells stories. Use when asked for charts.")
+    assert [hit.name for hit in SkillLibrary(root, cache=None).search("charts")] == [
+        "maker",
+        "teller",
+    ]
+
+
+def test_a_name_spelt_out_wins_among_equals(root: Path, write_skill: Write) -> None:
+    for name in ("slack-gif-creator", "pixel-gif-maker", "slack-poster"):
+        write_skill(name, f"name: {name}\ndescription: Makes an animated gif for slack.")
+    hits = SkillLibrary(root, cache=None).search("an animated gif for our slack")
+    assert hits[0].name == "slack-gif-creator"
+
+
+def test_neighbours_count_in_every_field(root: Path, write_skill: Write) -> None:
+    write_skill("apart", "name: apart\ndescription: one two three.", "root of a long cause")
+    write_skill("side", "name: side\ndescription: one two three.", "long root cause of a")
+    hits = SkillLibrary(root, cache=None).search("root cause")
+    assert [hit.name for hit in hits] == ["side", "apart"]
+    assert hits[0].score > hits[1].score
+
+
+def test_words_are_counted_alike_however_written() -> None:
+    vocabulary = Vocabulary()
+    text = "LangGraph's don\u2019t caf\u00e9 cafe\u0301 snake_case \u4e2d\u6587\u5b57 x-ray 3.5"
+    found = [vocabulary.terms[number] for number in vocabulary.ids(text)]
+    assert found == terms_of(text)
+    assert found[:4] == ["lang", "graph", "cafe", "cafe"]
+
+
+def test_the_index_of_another_process_finds_the_same(root: Path, tmp_path: Path) -> None:
+    for name, (description, body) in DESCRIPTIONS.items():
+        (root / name).mkdir()
+        text = f"---\nname: {name}\ndescription: {description}\n---\n{body}\n"
+        (root / name / "SKILL.md").write_text(text)
+    queries = ("text out of this PDF", "a11y", "slow queries", "git worktree branch")
+    first, second = (SkillLibrary(root, cache=tmp_path / "c") for _ in range(2))
+    for query in queries:
+        assert first.search(query) == second.search(query)
+    assert len(list((tmp_path / "c").glob("*.npz"))) == 1
+
+
+def test_results_show_themselves(library: SkillLibrary, root: Path, write_skill: Write) -> None:
+    page = library.search("get the text out of this PDF")._repr_html_()
+    assert "<caption>" in page
+    assert "pdf-tools" in page
+    write_skill("bad", "name: '<b>'\ndescription: <script>x</script>")
+    report = library.refresh()._repr_html_()
+    assert "6 loaded" in report or "7 on disk" in report
+    assert "<script>" not in report
+    assert "<b>" not in report
