@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage
 
 from plumbgraph.clock import HandClock
 from plumbgraph.policy import Policy
 from plumbgraph.redis.clients import Redis
-from plumbgraph.routing import CostRouter, ModelCard, Price
+from plumbgraph.routing import CostRouter, ModelCard, Payer, Price, Request
 from plumbgraph.routing.budget import Ledger
+from plumbgraph.routing.call import Asked, Offer
 from plumbgraph.routing.ledger import RedisLedger
 from plumbgraph.routing.memory_ledger import MemoryLedger
 from plumbgraph.testing import ScriptedChatModel
 
 MakeRouter = Callable[..., CostRouter]
+Ask = Callable[..., Asked]
 
 
 @dataclass
@@ -103,3 +106,29 @@ def ledger(request: pytest.FixtureRequest, clock: HandClock) -> Iterator[Ledger]
         return
     with Redis(request.getfixturevalue("redis_url")) as redis:
         yield RedisLedger(redis, tenant="t")
+
+
+@pytest.fixture
+def asked() -> Ask:
+    """Describes a call of a scripted model; keywords replace parts of it."""
+    return _asked
+
+
+def _asked(router: CostRouter, **more: Any) -> Asked:
+    messages = [HumanMessage("What is the answer?")]
+
+    def call(offer: Offer) -> AIMessage:
+        return offer.model.invoke(offer.messages, **offer.settings)
+
+    async def acall(offer: Offer) -> AIMessage:
+        return await offer.model.ainvoke(offer.messages, **offer.settings)
+
+    given: dict[str, Any] = {
+        "request": Request(text="What?", input_tokens=10, worst_input_tokens=40, node="n"),
+        "messages": messages,
+        "payer": Payer(thread="t"),
+        "call": call,
+        "acall": acall,
+        "message_of": lambda message: message,
+    }
+    return Asked(**{**given, **more})

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage
 from langgraph.errors import GraphInterrupt
 
 from plumbgraph.clock import HandClock
 from plumbgraph.errors import (
-    BudgetSpent,
     ModelUnavailable,
     NoModelAllowed,
     SettingsError,
@@ -23,10 +21,7 @@ from plumbgraph.routing import (
     Budget,
     CostRouter,
     JsonlOutcomes,
-    Ladder,
-    Limit,
     ModelCard,
-    Payer,
     Request,
 )
 from plumbgraph.routing.call import Asked, Offer, routed
@@ -35,29 +30,10 @@ from plumbgraph.testing import ScriptedChatModel
 from plumbgraph.testing.script import Fault, Reply
 
 MakeRouter = Callable[..., CostRouter]
+Ask = Callable[..., Asked]
 
 
-def asked(router: CostRouter, **more: Any) -> Asked:
-    messages = [HumanMessage("What is the answer?")]
-
-    def call(offer: Offer) -> AIMessage:
-        return offer.model.invoke(offer.messages, **offer.settings)
-
-    async def acall(offer: Offer) -> AIMessage:
-        return await offer.model.ainvoke(offer.messages, **offer.settings)
-
-    given: dict[str, Any] = {
-        "request": Request(text="What?", input_tokens=10, worst_input_tokens=40, node="n"),
-        "messages": messages,
-        "payer": Payer(thread="t"),
-        "call": call,
-        "acall": acall,
-        "message_of": lambda message: message,
-    }
-    return Asked(**{**given, **more})
-
-
-def test_the_answer_says_who_gave_it_why_and_for_how_much(make: MakeRouter) -> None:
+def test_the_answer_says_who_gave_it_why_and_for_how_much(make: MakeRouter, asked: Ask) -> None:
     answer = make(aim=Aim.quality(0.8)).call(asked(make()))
     mark = answer.message.response_metadata["plumbgraph"]
     assert (mark["model"], mark["code"]) == ("scripted:cheap", "cheapest_good")
@@ -67,7 +43,7 @@ def test_the_answer_says_who_gave_it_why_and_for_how_much(make: MakeRouter) -> N
     assert mark["policy_digest"].startswith("sha256:")
 
 
-async def test_both_colors_are_one_plan(make: MakeRouter) -> None:
+async def test_both_colors_are_one_plan(make: MakeRouter, asked: Ask) -> None:
     router = make()
     answer = await router.acall(asked(router))
     assert answer.message.text == "cheap says hi"
@@ -77,7 +53,7 @@ async def test_both_colors_are_one_plan(make: MakeRouter) -> None:
 
 
 def test_the_limit_on_the_answer_is_set_so_that_the_worst_case_holds(
-    make: MakeRouter, cheap: ScriptedChatModel
+    make: MakeRouter, cheap: ScriptedChatModel, asked: Ask
 ) -> None:
     router = make(of_cheap={"max_output_tokens": 77})
     router.call(asked(router))
@@ -85,7 +61,7 @@ def test_the_limit_on_the_answer_is_set_so_that_the_worst_case_holds(
 
 
 def test_a_failing_model_is_left_for_another_and_rests(
-    make: MakeRouter, cheap: ScriptedChatModel
+    make: MakeRouter, cheap: ScriptedChatModel, asked: Ask
 ) -> None:
     dead = ScriptedChatModel([ConnectionError("gone")], model_name="cheap", on_end="repeat")
     router = make(of_cheap={"model": dead})
@@ -96,7 +72,9 @@ def test_a_failing_model_is_left_for_another_and_rests(
     assert [d.nano > 0 for d in router.budget.doubts()] == [True] * 3
 
 
-def test_after_its_rest_a_model_gets_one_probe(make: MakeRouter, clock: HandClock) -> None:
+def test_after_its_rest_a_model_gets_one_probe(
+    make: MakeRouter, clock: HandClock, asked: Ask
+) -> None:
     script = [ConnectionError("gone")] * 3 + ["back"]
     ill = ScriptedChatModel(script, model_name="cheap", on_end="repeat")
     router = make(of_cheap={"model": ill})
@@ -108,14 +86,14 @@ def test_after_its_rest_a_model_gets_one_probe(make: MakeRouter, clock: HandCloc
     assert router.call(asked(router)).decision.model == "scripted:cheap"
 
 
-def test_a_mistake_of_our_own_is_never_fallen_back(make: MakeRouter) -> None:
+def test_a_mistake_of_our_own_is_never_fallen_back(make: MakeRouter, asked: Ask) -> None:
     wrong = ScriptedChatModel([TypeError("bug")], model_name="cheap")
     router = make(of_cheap={"model": wrong})
     with pytest.raises(TypeError, match="bug"):
         router.call(asked(router))
 
 
-def test_an_interrupt_passes_and_its_money_is_in_doubt(make: MakeRouter) -> None:
+def test_an_interrupt_passes_and_its_money_is_in_doubt(make: MakeRouter, asked: Ask) -> None:
     router = make()
 
     def call(offer: Offer) -> AIMessage:
@@ -126,7 +104,7 @@ def test_an_interrupt_passes_and_its_money_is_in_doubt(make: MakeRouter) -> None
     assert len(router.budget.doubts()) == 1
 
 
-def test_an_answer_without_a_finish_reason_is_a_failure(make: MakeRouter) -> None:
+def test_an_answer_without_a_finish_reason_is_a_failure(make: MakeRouter, asked: Ask) -> None:
     cut = ScriptedChatModel([Reply(text="half", fault=Fault(after_chunks=1))], model_name="cheap")
     router = make(of_cheap={"model": cut})
     answer = router.call(asked(router))
@@ -134,14 +112,14 @@ def test_an_answer_without_a_finish_reason_is_a_failure(make: MakeRouter) -> Non
     assert answer.message.text == "strong says hi"
 
 
-def test_when_no_model_answers_the_error_says_so(make: MakeRouter) -> None:
+def test_when_no_model_answers_the_error_says_so(make: MakeRouter, asked: Ask) -> None:
     dead = [ScriptedChatModel([ConnectionError("gone")], model_name=n) for n in ("cheap", "strong")]
     router = make(of_cheap={"model": dead[0]}, of_strong={"model": dead[1]})
     with pytest.raises(ModelUnavailable, match="No healthy model"):
         router.call(asked(router))
 
 
-def test_rules_that_refuse_every_model_are_named(make: MakeRouter) -> None:
+def test_rules_that_refuse_every_model_are_named(make: MakeRouter, asked: Ask) -> None:
     router = make(policy={"version": 1, "models": {"deny": ["*:cheap"], "regions": ["eu"]}})
     with pytest.raises(NoModelAllowed) as caught:
         router.call(asked(router))
@@ -150,7 +128,9 @@ def test_rules_that_refuse_every_model_are_named(make: MakeRouter) -> None:
     assert "models.regions" in refusals["scripted:strong"]
 
 
-def test_a_fallback_never_widens_the_rules(make: MakeRouter, strong: ScriptedChatModel) -> None:
+def test_a_fallback_never_widens_the_rules(
+    make: MakeRouter, strong: ScriptedChatModel, asked: Ask
+) -> None:
     dead = ScriptedChatModel([ConnectionError("gone")], model_name="cheap", on_end="repeat")
     router = make(of_cheap={"model": dead, "data_classes": frozenset({"personal"})})
     request = Request(text="x", data_classes=frozenset({"personal"}))
@@ -159,7 +139,7 @@ def test_a_fallback_never_widens_the_rules(make: MakeRouter, strong: ScriptedCha
     assert strong.calls == []
 
 
-def test_a_model_without_a_price_is_refused_and_not_free() -> None:
+def test_a_model_without_a_price_is_refused_and_not_free(asked: Ask) -> None:
     router = CostRouter([ScriptedChatModel(["x"], model_name="mystery", provider="nowhere")])
     with pytest.raises(NoModelAllowed, match="price is not known"):
         router.call(asked(router))
@@ -176,78 +156,7 @@ def test_capability_size_and_pin_filter(make: MakeRouter) -> None:
         seeing(Request(needs=frozenset({"image_inputs"})))
 
 
-def test_the_ladder_goes_to_a_cheaper_model_then_stops(make: MakeRouter) -> None:
-    budget = Budget(0.0651, ladder=Ladder(wait_s=0))
-    router = make(aim=Aim.quality(0.93), budget=budget)
-    first, second = router.call(asked(router)), router.call(asked(router))
-    assert first.decision.model == "scripted:strong"
-    assert second.decision.model == "scripted:strong"
-    tight = make(aim=Aim.quality(0.93), budget=Budget(0.01, ladder=Ladder(wait_s=0)))
-    assert tight.call(asked(tight)).decision.code == "cheaper_floor"
-    none = make(budget=Budget(0.0001, ladder=Ladder(wait_s=0)))
-    with pytest.raises(BudgetSpent) as caught:
-        none.call(asked(none))
-    assert caught.value.account == "tenant"
-    floor = make(aim=Aim.quality(0.93), budget=Budget(0.01, ladder=Ladder(floor=0.9, wait_s=0)))
-    with pytest.raises(BudgetSpent):
-        floor.call(asked(floor))
-
-
-def test_what_is_left_bounds_the_answer_before_a_call_is_refused(
-    make: MakeRouter, strong: ScriptedChatModel
-) -> None:
-    budget = Budget(0.03, ladder=Ladder(wait_s=0))
-    router = make(aim=Aim.quality(0.93), budget=budget)
-    answer = router.call(asked(router))
-    limit = answer.decision.chosen.max_output_tokens
-    assert (answer.decision.model, answer.decision.code) == ("scripted:strong", "cheapest_good")
-    assert 1024 <= limit < 4096
-    assert strong.calls[-1].options["max_tokens"] == limit
-    assert answer.decision.chosen.worst_nano <= 30_000_000
-    assert f"leaves {limit} output tokens" in answer.decision.reason
-    whole = make(aim=Aim.quality(0.93), budget=Budget(0.03, ladder=Ladder(fit=1, wait_s=0)))
-    assert whole.call(asked(whole)).decision.model == "scripted:cheap"
-    with pytest.raises(SettingsError, match="fit"):
-        Ladder(fit=2)
-    with pytest.raises(SettingsError, match="wait"):
-        Ladder(wait_s=-1)
-
-
-def test_an_answer_is_never_bounded_below_what_is_expected(make: MakeRouter) -> None:
-    budget = Budget(0.0004, ladder=Ladder(fit=0, wait_s=0))
-    router = make(budget=budget)
-    request = Request(text="What?", input_tokens=10, worst_input_tokens=40, output_tokens=900)
-    assert router.call(asked(router, request=request)).decision.chosen.max_output_tokens >= 900
-    with pytest.raises(BudgetSpent) as caught:
-        router.call(asked(router, request=replace(request, output_tokens=1_000)))
-    assert caught.value.needed_usd == pytest.approx(0.000404)
-
-
-def test_nested_limits_all_count(make: MakeRouter) -> None:
-    budget = Budget([Limit("tenant", 1.0, "day"), Limit("thread", 0.5)])
-    router = make(budget=budget)
-    answer = router.call(asked(router))
-    told = budget.balances(Payer(thread="t"))
-    assert [b.spent_nano for b in told] == [answer.charge.nano] * 2
-    with pytest.raises(SettingsError, match="each thread"):
-        router.call(asked(router, payer=Payer()))
-
-
-def test_an_answer_that_does_not_say_its_usage_costs_the_worst_case(make: MakeRouter) -> None:
-    silent = ScriptedChatModel.from_messages(
-        lambda _: AIMessage("x", response_metadata={"finish_reason": "stop"}), model_name="cheap"
-    )
-    router = make(of_cheap={"model": silent})
-
-    def call(offer: Offer) -> AIMessage:
-        return offer.model.invoke(offer.messages).model_copy(update={"usage_metadata": None})
-
-    answer = router.call(asked(router, call=call))
-    assert answer.charge.usage is None
-    assert answer.charge.nano == answer.decision.chosen.worst_nano
-
-
-def test_a_verifier_that_says_no_escalates_once(make: MakeRouter) -> None:
+def test_a_verifier_that_says_no_escalates_once(make: MakeRouter, asked: Ask) -> None:
     seen: list[str] = []
 
     def verify(_: Request, message: AIMessage) -> bool:
@@ -269,7 +178,7 @@ def asked_period(router: CostRouter) -> str:
 
 
 def test_a_resumed_call_neither_pays_again_nor_changes_its_model(
-    make: MakeRouter, journal: Any, cheap: ScriptedChatModel
+    make: MakeRouter, journal: Any, cheap: ScriptedChatModel, asked: Ask
 ) -> None:
     router = make()
     call = asked(router, identity="k", journal=journal)
@@ -284,7 +193,7 @@ def test_a_resumed_call_neither_pays_again_nor_changes_its_model(
 
 
 def test_a_call_killed_before_its_record_keeps_its_decision_and_is_listed(
-    make: MakeRouter, journal: Any
+    make: MakeRouter, journal: Any, asked: Ask
 ) -> None:
     router = make()
     call = asked(router, identity="k", journal=journal)
@@ -304,7 +213,9 @@ def test_a_call_killed_before_its_record_keeps_its_decision_and_is_listed(
     assert "resumed" in doubt.why
 
 
-def test_a_call_killed_before_its_intent_leaves_no_doubt(make: MakeRouter, journal: Any) -> None:
+def test_a_call_killed_before_its_intent_leaves_no_doubt(
+    make: MakeRouter, journal: Any, asked: Ask
+) -> None:
     router = make(budget=Budget(1.0))
     call = asked(router, identity="k", journal=journal)
     plan = routed(router, call)
@@ -319,7 +230,9 @@ def test_a_call_killed_before_its_intent_leaves_no_doubt(make: MakeRouter, journ
     assert router.budget.doubts() == []
 
 
-def test_a_decision_that_today_is_forbidden_is_made_anew(make: MakeRouter, journal: Any) -> None:
+def test_a_decision_that_today_is_forbidden_is_made_anew(
+    make: MakeRouter, journal: Any, asked: Ask
+) -> None:
     router = make()
     call = asked(router, identity="k", journal=journal)
     decision = router.decide(call.request)
@@ -329,7 +242,9 @@ def test_a_decision_that_today_is_forbidden_is_made_anew(make: MakeRouter, journ
     assert strict.call(call).decision.model == "scripted:strong"
 
 
-def test_escalation_and_its_verdict_are_replayed(make: MakeRouter, journal: Any) -> None:
+def test_escalation_and_its_verdict_are_replayed(
+    make: MakeRouter, journal: Any, asked: Ask
+) -> None:
     asked_of: list[str] = []
 
     def verify(_: Request, message: AIMessage) -> bool:
@@ -344,7 +259,7 @@ def test_escalation_and_its_verdict_are_replayed(make: MakeRouter, journal: Any)
     assert asked_of == ["cheap says hi"]
 
 
-def test_a_plan_survives_a_ledger_that_fails_after_the_answer(make: MakeRouter) -> None:
+def test_a_plan_survives_a_ledger_that_fails_after_the_answer(make: MakeRouter, asked: Ask) -> None:
     from plumbgraph.errors import StoreUnavailable
 
     router = make()
@@ -361,7 +276,7 @@ def test_a_plan_survives_a_ledger_that_fails_after_the_answer(make: MakeRouter) 
     assert done.value.value.message.text == "cheap says hi"
 
 
-def test_feedback_teaches_and_is_kept(make: MakeRouter, tmp_path: Any) -> None:
+def test_feedback_teaches_and_is_kept(make: MakeRouter, tmp_path: Any, asked: Ask) -> None:
     kept = JsonlOutcomes(tmp_path / "outcomes.jsonl")
     router = make(outcomes=kept, aim=Aim.quality(0.8))
     for _ in range(12):
@@ -383,7 +298,9 @@ def test_feedback_teaches_and_is_kept(make: MakeRouter, tmp_path: Any) -> None:
         router.feedback("nothing", 2.0)
 
 
-def test_shadow_calls_are_paid_scored_and_never_returned(make: MakeRouter, tmp_path: Any) -> None:
+def test_shadow_calls_are_paid_scored_and_never_returned(
+    make: MakeRouter, tmp_path: Any, asked: Ask
+) -> None:
     kept = JsonlOutcomes(tmp_path / "outcomes.jsonl")
     good = "strong says hi"
     router = make(shadow=1.0, outcomes=kept, seed=1)
@@ -399,7 +316,7 @@ def test_shadow_calls_are_paid_scored_and_never_returned(make: MakeRouter, tmp_p
     assert told == {("scripted:cheap", 0.5, False), ("scripted:strong", 1.0, True)}
 
 
-async def test_a_failing_shadow_fails_nothing(make: MakeRouter) -> None:
+async def test_a_failing_shadow_fails_nothing(make: MakeRouter, asked: Ask) -> None:
     dead = ScriptedChatModel([ConnectionError("gone")], model_name="strong")
     router = make(shadow=1.0, of_strong={"model": dead})
     answer = await router.acall(asked(router))
@@ -417,12 +334,12 @@ def test_explored_choices_log_their_propensity(make: MakeRouter) -> None:
     assert {d.propensity for d in told if d.code != "explored"} == {0.75}
 
 
-def test_run_drives_the_plan_once(make: MakeRouter) -> None:
+def test_run_drives_the_plan_once(make: MakeRouter, asked: Ask) -> None:
     router = make()
     assert run(routed(router, asked(router))).message.text == "cheap says hi"
 
 
-def test_a_card_as_a_name_is_loaded_once(make: MakeRouter) -> None:
+def test_a_card_as_a_name_is_loaded_once(make: MakeRouter, asked: Ask) -> None:
     made: list[str] = []
 
     def load(name: str) -> ScriptedChatModel:
