@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 import threading
 import time
 from collections import deque
@@ -97,7 +98,7 @@ class IngestServer:
         self._faults: deque[Fault] = deque()
         self._lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"ingest": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._server = _Server(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
         self._thread: threading.Thread | None = None
 
@@ -205,6 +206,13 @@ class IngestServer:
                     self.merge(value)
             except (ValueError, KeyError) as error:
                 self.errors.append(f"{name}: {error}")
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that are killed in the middle are what this server is for."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 _NAMES = r"api[-_]?key|access[-_]?key|private[-_]?key|passwd|password|pwd|secret|token"
+# Text often comes as JSON within JSON, where a line begins behind the letter of `\n` and quotes
+# have backslashes.
+_START = r"(?:(?<!\w)|(?<=\\[nrtbf]))"
+_IS = r"\\*['\"]?\s*[=:]\s*\\*['\"]?"
 _PATTERNS = (
     (
         r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY.*?(?:-----END [A-Z0-9 ]*KEY[A-Z ]*-----|\Z)",
@@ -12,18 +16,16 @@ _PATTERNS = (
     ),
     (r"(://)[^\s:/@]*:[^\s@]+(?=@)", r"\1[password]"),
     (r"(hooks\.slack\.com/services/)[\w/]+", r"\1[token]"),
-    (r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", "[token]"),
+    (_START + r"eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?", "[token]"),
     (
-        r"\b(?:sk|pk|rk|lsv2|xox[a-z]|xapp|gh[a-z]|github_pat|glpat|hf|npm|pypi|ls_)[-_][\w-]{14,}",
+        _START + r"(?:sk|pk|rk|lsv2|xox[a-z]|xapp|gh[a-z]|github_pat|glpat|hf|npm|pypi|ls_)"
+        r"[-_][\w-]{14,}",
         "[key]",
     ),
-    (r"\b(?:AIza|AKIA|ASIA|ABIA|ACCA|A3T|SG\.|ya29\.)[\w.-]{14,}", "[key]"),
-    (r"(?i)\b(bearer |basic )[\w.~+/=-]{8,}", r"\1[token]"),
-    (
-        rf"(?i)({_NAMES})(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&}}\]]{{4,}}",
-        r"\1\2[secret]",
-    ),
-    (r"(?i)\b(authorization['\"]?\s*[=:]\s*['\"]?)(?!bearer |basic )[\w.~+/=-]{8,}", r"\1[secret]"),
+    (_START + r"(?:AIza|AKIA|ASIA|ABIA|ACCA|A3T|SG\.|ya29\.)[\w.-]{14,}", "[key]"),
+    (rf"(?i)({_START}(?:bearer|basic) )[\w.~+/=-]{{8,}}", r"\1[token]"),
+    (rf"(?i)((?:{_NAMES}){_IS})[^\s'\",;&}}\]\\]{{4,}}", r"\1[secret]"),
+    (rf"(?i)(authorization{_IS})(?!bearer |basic )[\w.~+/=-]{{8,}}", r"\1[secret]"),
     (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "[email]"),
 )
 _RULES = [(re.compile(pattern, re.DOTALL), instead) for pattern, instead in _PATTERNS]
