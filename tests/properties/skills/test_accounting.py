@@ -36,7 +36,7 @@ def lay_out(root: Path, tree: dict[tuple[str, ...], str]) -> None:
         elif kind == "folder":
             file.mkdir()
         else:
-            file.symlink_to({"link": target, "loop": "SKILL.md", "dangling": "nowhere"}[kind])
+            file.symlink_to({"link": str(target), "loop": "SKILL.md", "dangling": "nowhere"}[kind])
 
 
 def skill_files(root: Path) -> int:
