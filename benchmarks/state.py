@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import math
 import threading
 import time
 from contextlib import ExitStack, nullcontext
@@ -68,6 +70,24 @@ def volume(url: str, redis_url: str | None, kind: str, steps: int) -> Rows:
                 }
             )
     return _with_ratios(rows, "stored MB", "WAL MB")
+
+
+def growth(url: str, lengths: tuple[int, ...]) -> Rows:
+    """Bytes and log of ever longer runs; a saver that stores lists whole would take hours."""
+    rows: Rows = []
+    for steps in lengths:
+        with peers(url, None) as found, psycopg.connect(url, autocommit=True) as connection:
+            peer = found[US]
+            _ = peer.saver
+            before = wal_mb(connection)
+            ms = run(peer, "t", steps)
+            assert peer.weigh is not None
+            row = {"saver": US, "steps": steps, "stored MB": peer.weigh()}
+            rows.append({**row, "WAL MB": wal_mb(connection) - before, "ms/step": ms})
+    for shorter, row in itertools.pairwise(rows):
+        more = row["stored MB"] / shorter["stored MB"]
+        row["exponent"] = math.log(more) / math.log(row["steps"] / shorter["steps"])
+    return rows
 
 
 def speed(url: str, redis_url: str | None, rounds: int) -> Rows:
@@ -189,6 +209,7 @@ def _all(asked: argparse.Namespace, url: str) -> None:
         "delta 200": lambda: volume(url, asked.redis, "deltas", 200),
         "delta 400": lambda: volume(url, asked.redis, "deltas", 400),
         "files 200": lambda: volume(url, asked.redis, "files", 200),
+        "growth": lambda: growth(url, (500, 1000, 2000)),
         "threads": lambda: threads(url, asked.redis, (0, 2, 10)),
         "kit": lambda: kit(url, asked.redis),
         "window": lambda: window(url),

@@ -51,9 +51,14 @@ SET lease_until = clock_timestamp() + make_interval(secs => %(ttl)s::float8)
 WHERE tenant = %(tenant)s AND thread_id = %(thread)s AND epoch = %(epoch)s::bigint
     AND lease_until > clock_timestamp() RETURNING 1"""
 
+# A lease that has run out stays: the owner's writes were refused, so somebody must go on.
 _RELEASE = """
 UPDATE {schema}.thread SET owner = NULL, lease_until = NULL
-WHERE tenant = %(tenant)s AND thread_id = %(thread)s AND epoch = %(epoch)s::bigint"""
+WHERE tenant = %(tenant)s AND thread_id = %(thread)s AND epoch = %(epoch)s::bigint
+    AND lease_until > clock_timestamp()"""
+
+# The owner ends in the middle: his name stays and tells whoever recovers that work is left.
+_CUT = _RELEASE.replace("owner = NULL, lease_until = NULL", "lease_until = clock_timestamp()")
 
 
 def default_owner() -> str:
@@ -121,9 +126,16 @@ def renew(claim: Claim, ttl_s: float) -> SqlPlan[bool]:
     return bool((yield (Statement(_RENEW, {**_of(claim), "ttl": str(ttl_s)}),))[0])
 
 
-def release(claim: Claim) -> SqlPlan[None]:
-    """Give a thread free; nothing happens if it has passed on."""
-    yield (Statement(_RELEASE, _of(claim)),)
+def release(claim: Claim, ending: type[BaseException] | None = None) -> SqlPlan[None]:
+    """Give a thread free; nothing happens if the lease has run out or passed on.
+
+    Args:
+        claim: The claim.
+        ending: What ended its block. A process that is told to stop (`KeyboardInterrupt`,
+            `SystemExit`, a cancelled task) leaves its work to others, as a killed one does.
+    """
+    cut = ending is not None and not issubclass(ending, Exception)
+    yield (Statement(_CUT if cut else _RELEASE, _of(claim)),)
 
 
 def _of(claim: Claim) -> dict[str, str]:
@@ -176,7 +188,7 @@ class Lease:
             self._beat.join()
         context.leave(self.claim)
         with suppress(StoreUnavailable):
-            self.core.db.run(release(self.claim))
+            self.core.db.run(release(self.claim, kind))
 
     async def __aenter__(self) -> Self:
         self._taken(await self.core.db.arun(self._take()))
@@ -192,7 +204,7 @@ class Lease:
             await asyncio.gather(self._beat, return_exceptions=True)
         context.leave(self.claim)
         with suppress(StoreUnavailable):
-            await self.core.db.arun(release(self.claim))
+            await self.core.db.arun(release(self.claim, kind))
 
     def _take(self) -> SqlPlan[Claim]:
         scope = self.core.scope(self.tenant)

@@ -10,6 +10,7 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 
+from plumbgraph.errors import ClaimLost
 from plumbgraph.postgres.statement import Statement
 from plumbgraph.state import PlumbSaver
 from plumbgraph.state.recovery import RecoveryRules
@@ -70,6 +71,45 @@ def test_a_crashed_thread_is_finished(saver: PlumbSaver) -> None:
     assert flaky.made.get_state(CONFIG).values["log"] == ["in", "a", "b"]
     assert saver.run_status("t").state == "finished"
     assert saver.recover(lambda: flaky.made, NOW) == []
+
+
+def test_an_owner_who_slept_past_his_lease_leaves_the_run_to_others(saver: PlumbSaver) -> None:
+    flaky = Flaky(saver)
+    expire = "UPDATE {schema}.thread SET lease_until = now() - interval '1 s'"
+
+    def asleep() -> None:
+        with saver.claim("t", ttl_s=60):
+            flaky.failures = 1
+            with pytest.raises(RuntimeError, match="not today"):
+                flaky.made.invoke({"log": ["in"]}, CONFIG)
+            saver.database.send((Statement(expire),))
+            flaky.made.invoke(None, CONFIG, durability="sync")
+
+    with pytest.raises(ClaimLost):
+        copy_context().run(asleep)
+    assert saver.run_status("t").state == "crashed"
+    assert _outcomes(saver.recover(lambda: flaky.made, NOW)) == [("t", "finished")]
+    assert flaky.made.get_state(CONFIG).values["log"] == ["in", "a", "b"]
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit])
+def test_an_owner_who_is_told_to_stop_leaves_the_run_to_others(
+    saver: PlumbSaver, signal: type[BaseException]
+) -> None:
+    flaky = Flaky(saver)
+
+    def stopped() -> None:
+        with saver.claim("t", ttl_s=60):
+            flaky.failures = 1
+            with pytest.raises(RuntimeError, match="not today"):
+                flaky.made.invoke({"log": ["in"]}, CONFIG)
+            raise signal
+
+    with pytest.raises(signal):
+        copy_context().run(stopped)
+    assert saver.run_status("t").state == "crashed"
+    assert _outcomes(saver.recover(lambda: flaky.made, NOW)) == [("t", "finished")]
+    assert saver.run_status("t").state == "finished"
 
 
 def test_accepted_runs_begin_once(saver: PlumbSaver) -> None:
