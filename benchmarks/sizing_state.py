@@ -197,7 +197,8 @@ def effects(endpoints: Any, most: int) -> list[dict[str, Any]]:
         """Send a text."""
         return f"sent {text} to everybody who asked for it"
 
-    url, rows, made = endpoints.postgres_url, [], 0
+    url, made = endpoints.postgres_url, 0
+    rows: list[dict[str, Any]] = []
     with PlumbSaver(url) as saver:
         node = EffectToolNode([send], journal=journal_for(saver))
         builder = StateGraph(MessagesState).add_node("tools", node).add_edge(START, "tools")

@@ -17,7 +17,7 @@ from typing import Any
 
 from redis import exceptions
 
-from plumbgraph.errors import StoreUnavailable
+from plumbgraph.errors import SettingsError, StoreUnavailable
 from plumbgraph.redis.clients import Batch, Command, RedisPlan, Replies
 
 _FUNCTION_HEAD = """#!lua name={name}
@@ -121,6 +121,20 @@ def library(domain: str) -> Library:
     """The shipped library of a domain: `plumbgraph/redis/lua/DOMAIN.lua`, read once."""
     folder = resources.files("plumbgraph.redis") / "lua"
     return Library(domain, (folder / f"{domain}.lua").read_text(encoding="utf-8"))
+
+
+def tag_of(tenant: str) -> str:
+    """A tenant's name as the hash tag of its keys.
+
+    Raises:
+        SettingsError: The name would break the tag, and so could reach another tenant's keys.
+    """
+    if not tenant or any(mark in tenant for mark in "{}\0"):
+        raise SettingsError(
+            f"The tenant {tenant!r} cannot be part of a key.",
+            hint="Use a name that is not empty, without braces and NUL.",
+        )
+    return tenant
 
 
 def _is_missing(reply: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from plumbgraph.clock import SYSTEM, Clock
 from plumbgraph.errors import StoreUnavailable
 from plumbgraph.redis.clients import Command, Redis, RedisPlan
-from plumbgraph.redis.library import Call, library
+from plumbgraph.redis.library import Call, library, tag_of
 
 
 class State(IntEnum):
@@ -174,7 +174,7 @@ class RedisHealth:
         clock: Clock = SYSTEM,
     ) -> None:
         self._redis = redis
-        self._tenant = tenant
+        self._tenant = tag_of(tenant)
         self._breaker = breaker or Breaker()
         self._clock = clock
         self._lua = library("routing")

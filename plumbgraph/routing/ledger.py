@@ -8,7 +8,7 @@ from typing import Any, cast
 from plumbgraph.clock import SYSTEM, Clock
 from plumbgraph.errors import NotReplicated, SettingsError, StoreUnavailable
 from plumbgraph.redis.clients import Command, Redis, RedisPlan, Replies
-from plumbgraph.redis.library import Call, library
+from plumbgraph.redis.library import Call, library, tag_of
 from plumbgraph.routing.budget import (
     Account,
     Balance,
@@ -41,7 +41,7 @@ class RedisLedger:
 
     def __init__(self, redis: Redis, *, tenant: str = "default", clock: Clock = SYSTEM) -> None:
         self._redis = redis
-        self._tenant = tenant
+        self._tenant = tag_of(tenant)
         self._clock = clock
         self._replicas = 0
         self._known_until = float("-inf")

@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,10 +79,8 @@ class Target:
 
     def __call__(self, data: bytes) -> None:
         """Parse; only expected errors are swallowed."""
-        try:
+        with suppress(PlumbError, *self.allowed):
             self.run(data)
-        except (PlumbError, *self.allowed):
-            pass
 
 
 def text(data: bytes) -> str:
@@ -198,18 +197,17 @@ CHAT = [
         },
     }
 ]
+MORE: list[dict[str, Any]] = [
+    {"event": "run.started", "run_id": "r"},
+    {"event": "node.started", "run_id": "r", "step": 1, "node": "a", "attempt": 1},
+    {"event": "model.ended", "step": 1, "node": "a", "gen_ai.usage.input_tokens": 5},
+    {"event": "trace.lost", "count": 2},
+    {"event": "run.ended", "run_id": "r", "status": "ok"},
+]
 EVENTS = "".join(
     json.dumps({"v": 1, "ts": f"2026-01-01T00:00:0{i}.000Z", "thread_id": "t", "pid": 7, **more})
     + "\n"
-    for i, more in enumerate(
-        [
-            {"event": "run.started", "run_id": "r"},
-            {"event": "node.started", "run_id": "r", "step": 1, "node": "a", "attempt": 1},
-            {"event": "model.ended", "step": 1, "node": "a", "gen_ai.usage.input_tokens": 5},
-            {"event": "trace.lost", "count": 2},
-            {"event": "run.ended", "run_id": "r", "status": "ok"},
-        ]
-    )
+    for i, more in enumerate(MORE)
 ).encode()
 PLAIN = pack_items([b"\x81\xa1a\x01", None, ("bytes", b"x" * 300)])
 VALUE = SERDE.dumps_typed({"a": [1, "x", None, 2.5, {"b": (1, 2)}]})[1]
@@ -281,7 +279,7 @@ TARGETS: dict[str, Target] = {
 def main() -> None:
     """Run one target under atheris."""
     try:
-        import atheris
+        import atheris  # type: ignore[import-untyped]
     except ModuleNotFoundError:
         sys.exit("atheris is not installed: pip install atheris")
     name, sys.argv[1:] = sys.argv[1], sys.argv[2:]
