@@ -73,7 +73,11 @@ def server() -> Iterator[IngestServer]:
 
 def traced(server: IngestServer, tmp_path: Path, **options: Any) -> LangSmith:
     return LangSmith(
-        log=tmp_path / "log.jsonl", url=server.url, project="p", session_id=SESSION, **options
+        log=tmp_path / "log.jsonl",
+        url=server.url,
+        project="p",
+        session_id=SESSION,
+        **{"wait_s": 30.0, **options},
     )
 
 
@@ -331,7 +335,7 @@ def test_most_runs_take_one_upload_and_states_are_short(
     assert sorted(len(run["inputs"]["messages"][0]) for run in asked) == [30, 32]
     (root,) = server.roots()
     assert len(root["inputs"]["messages"]) == 30
-    assert root["extra"]["runtime"]["sdk"] == "langsmith-py"
+    assert root["extra"]["runtime"]["runtime"] == "python"
 
 
 def test_the_anonymizer_takes_any_plain_data() -> None:
