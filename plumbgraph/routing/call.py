@@ -181,9 +181,8 @@ def _attempt(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Answer 
     decision, lease = yield from afford(router, asked, decision, key)
     estimate = decision.chosen
     card = router.catalog.cards[decision.model]
-    facts = {"decision": decision.to_dict(), "lease": lease.to_dict()}
     if turn.key:
-        yield both(asked.journal, "intent", key, facts)
+        yield from _intended(router, asked, decision, lease, key)
     offer = Offer(
         decision.model,
         router.catalog.model(decision.model),
@@ -213,6 +212,18 @@ def _attempt(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Answer 
     return Answer(
         message=message, raw=raw, decision=decision, charge=charge, replayable=bool(turn.key)
     )
+
+
+def _intended(
+    router: CostRouter, asked: Asked, decision: Decision, lease: Lease, key: str
+) -> RoutePlan[None]:
+    """Record what is about to be asked; where that fails nothing is asked, so nothing is held."""
+    facts = {"decision": decision.to_dict(), "lease": lease.to_dict()}
+    try:
+        yield both(asked.journal, "intent", key, facts)
+    except Exception:
+        yield both(router.budget.ledger, "release", lease)
+        raise
 
 
 def _decide(router: CostRouter, asked: Asked, turn: _Turn) -> RoutePlan[Decision]:

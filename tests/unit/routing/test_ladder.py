@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage
@@ -11,6 +12,7 @@ from langchain_core.messages import AIMessage
 from plumbgraph.errors import (
     BudgetSpent,
     SettingsError,
+    StoreUnavailable,
 )
 from plumbgraph.routing import (
     Aim,
@@ -99,3 +101,17 @@ def test_an_answer_that_does_not_say_its_usage_costs_the_worst_case(
     answer = router.call(asked(router, call=call))
     assert answer.charge.usage is None
     assert answer.charge.nano == answer.decision.chosen.worst_nano
+
+
+def test_a_journal_that_fails_before_the_call_leaves_nothing_held(
+    make: MakeRouter, journal: Any, asked: Ask, cheap: ScriptedChatModel
+) -> None:
+    def intent(*_: object) -> None:
+        raise StoreUnavailable("gone")
+
+    journal.intent = intent
+    budget = Budget(1.0)
+    router = make(budget=budget)
+    with pytest.raises(StoreUnavailable):
+        router.call(asked(router, identity="k", journal=journal))
+    assert (budget.balances()[0].held_nano, budget.doubts(), cheap.calls) == (0, [], [])
