@@ -149,9 +149,10 @@ def limits(thread_usd: str) -> list[Limit]:
 
 
 def library() -> SkillLibrary:
-    """The shipped skills, then the operator's own folders."""
+    """The shipped skills where they lie beside this folder, then the operator's own folders."""
     own = [part for part in os.environ.get("PLUMBGRAPH_SKILLS", "").split(os.pathsep) if part]
-    return SkillLibrary([HERE.parent / "skills", *own])
+    shipped = HERE.parent / "skills"
+    return SkillLibrary([*([shipped] if shipped.is_dir() else []), *own])
 
 
 def place(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from plumbgraph.agents.memory_middleware import MemoryMiddleware
 from plumbgraph.agents.middleware import EffectMiddleware, GuardMiddleware, WorkspaceMiddleware
+from plumbgraph.agents.policy_middleware import PolicyMiddleware
 from plumbgraph.agents.router_middleware import RouterMiddleware
 from plumbgraph.agents.skill_middleware import SkillMiddleware
 
@@ -9,6 +10,7 @@ __all__ = [
     "EffectMiddleware",
     "GuardMiddleware",
     "MemoryMiddleware",
+    "PolicyMiddleware",
     "RouterMiddleware",
     "SkillMiddleware",
     "WorkspaceMiddleware",

@@ -55,11 +55,16 @@ def permitted_model(policy: Policy, model: BaseChatModel | ChooseModel) -> Any:
     if not speaks_of_models(policy):
         return model
     if isinstance(model, BaseChatModel):
-        return _permitted(policy, model)
-    return lambda state, runtime: _permitted(policy, model(state, runtime))
+        return require_model(policy, model)
+    return lambda state, runtime: require_model(policy, model(state, runtime))
 
 
-def _permitted(policy: Policy, model: BaseChatModel) -> BaseChatModel:
+def require_model(policy: Policy, model: BaseChatModel) -> BaseChatModel:
+    """The model, where the policy allows it.
+
+    Raises:
+        PolicyDenied: It does not.
+    """
     if hasattr(model, "router"):
         return model  # its router asks the rules about each candidate
     from plumbgraph.routing.catalog import Catalog, ModelCard  # noqa: PLC0415 - only with rules
@@ -130,7 +135,7 @@ class GateNode(Node):
         asked = {key: each for key, each in judged.items() if each[1].verdict is Verdict.APPROVE}
         agreed = approved(interrupt(question(asked)), asked) if asked else frozenset()
         return {
-            key: self._refusal(made, decision)
+            key: refusal(self.policy, made, decision)
             for key, (made, decision) in judged.items()
             if not decision.allowed and key not in agreed
         }
@@ -139,18 +144,20 @@ class GateNode(Node):
         urls = self._urls.get(made["name"], ())
         return self.policy.tool(made["name"], made["args"], url_arguments=urls)
 
-    def _refusal(self, made: ToolCall, decision: Decision) -> ToolMessage:
-        with suppress(PolicyDenied):  # it is recorded, the model is told, and the run goes on
-            self.policy.require(decision)
-        why = decision.reason
-        if decision.verdict is Verdict.APPROVE:
-            why += " It was not approved."
-        return ToolMessage(
-            f"{why} Nothing was done.",
-            name=made["name"],
-            tool_call_id=str(made["id"]),
-            status="error",
-        )
+
+def refusal(policy: Policy, made: ToolCall, decision: Decision) -> ToolMessage:
+    """The answer to a call that may not run; the refusal is recorded."""
+    with suppress(PolicyDenied):  # the model is told, and the run goes on
+        policy.require(decision)
+    why = decision.reason
+    if decision.verdict is Verdict.APPROVE:
+        why += " It was not approved."
+    return ToolMessage(
+        f"{why} Nothing was done.",
+        name=made["name"],
+        tool_call_id=str(made["id"]),
+        status="error",
+    )
 
 
 def url_arguments(node: Any) -> dict[str, tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Annotated, Any, TypeAlias
 
 from langchain_core.language_models import BaseChatModel
@@ -16,6 +17,7 @@ from langchain_core.messages import (
 )
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.graph.message import add_messages
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict, override
@@ -72,19 +74,35 @@ class ModelNode(Node):
     def plan(
         self, state: State, runtime: Runtime[Any], config: RunnableConfig | None
     ) -> Plan[Ask, Any, dict[str, list[BaseMessage]]]:
+        return (yield from self.asking(state, runtime, config))
+
+    def asking(
+        self, state: State, runtime: Runtime[Any], config: RunnableConfig | None, *last: str
+    ) -> Plan[Ask, Any, dict[str, list[BaseMessage]]]:
+        """The plan of one call, with further sections at the end of the system prompt."""
         bound = self._fixed
         if self._choose is not None:
             bound = self._with_tools((yield off_loop(self._choose, state, runtime)))
         assert bound is not None
-        shown = [*self._system(state, runtime), *state["messages"]]
+        shown = [*self._system(state, runtime, last), *state["messages"]]
         reply = yield Ask.of(bound, shown, config)
         return {"messages": [reply, *_refusals(reply)]}
 
     def _with_tools(self, model: BaseChatModel) -> Runnable[Any, AIMessage]:
-        return model.bind_tools(self.tools) if self.tools else model
+        if not self.tools:
+            return model
+        # A router's model takes tools in this form; making it anew for each call is dear.
+        return model.bind_tools(self._described if hasattr(model, "router") else self.tools)
 
-    def _system(self, state: State, runtime: Runtime[Any]) -> Iterator[SystemMessage]:
-        texts = [each if isinstance(each, str) else each(state, runtime) for each in self.system]
+    @cached_property
+    def _described(self) -> list[dict[str, Any]]:
+        return [convert_to_openai_tool(tool) for tool in self.tools]
+
+    def _system(
+        self, state: State, runtime: Runtime[Any], last: Sequence[str]
+    ) -> Iterator[SystemMessage]:
+        sections = (*self.system, *last)
+        texts = [each if isinstance(each, str) else each(state, runtime) for each in sections]
         if said := [text for text in texts if text]:
             yield SystemMessage("\n\n".join(said))
 

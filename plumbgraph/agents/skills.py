@@ -183,19 +183,25 @@ class SkillModelNode(ModelNode):
         super().__init__(model, (), **settings)
         self._kit, self._model = kit, model
         self._every = [*tools, *kit.tools]
+        self._nodes: dict[tuple[str, ...], ModelNode] = {}
 
     @override
     def plan(
         self, state: State, runtime: Runtime[Any], config: RunnableConfig | None
     ) -> Plan[Ask, Any, dict[str, list[BaseMessage]]]:
-        node: ModelNode = yield off_loop(self._with_skills, state)
-        return (yield from node.plan(state, runtime, config))
+        found: tuple[ModelNode, str] = yield off_loop(self._with_skills, state)
+        node, text = found
+        return (yield from node.asking(state, runtime, config, text))
 
-    def _with_skills(self, state: State) -> ModelNode:
-        """The model node for this one call."""
+    def _with_skills(self, state: State) -> tuple[ModelNode, str]:
+        """The node with the tools that may be seen now, and the skills' part of the prompt."""
         tools = self._kit.visible(state, self._every)
-        text = self._kit.prompt(state)
-        return ModelNode(self._model, tools, system=[*self.system, text], name=self.name)
+        names = tuple(tool.name for tool in tools)
+        node = self._nodes.get(names)
+        if node is None:
+            node = ModelNode(self._model, tools, system=self.system, name=self.name)
+            self._nodes[names] = node
+        return node, self._kit.prompt(state)
 
 
 def entries_of(state: State) -> dict[str, SkillEntry]:

@@ -110,7 +110,7 @@ class _Helper:
         config: RunnableConfig = {"configurable": {**kept, "thread_id": _thread(self, runtime)}}
         for key in ("callbacks", "tags"):
             if key in runtime.config:
-                config[key] = runtime.config[key]  # type: ignore[literal-required]
+                config[key] = runtime.config[key]
         return config
 
     def _claimed(self, config: RunnableConfig) -> Plan[Ask, Any, Any]:

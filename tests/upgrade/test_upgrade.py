@@ -46,7 +46,7 @@ def old(postgres_url: str, schema: str) -> str:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(
             dump.replace("first.", f"{schema}.").replace("SCHEMA first;", f"SCHEMA {schema};")
-        )  # type: ignore[arg-type]
+        )
     return schema
 
 
@@ -129,7 +129,7 @@ def test_the_upgraded_schema_is_the_fresh_one(saver: PlumbSaver, postgres_url: s
 def test_migrations_that_were_released_never_change(postgres_url: str, old: str) -> None:
     """Whoever applied them would never get the change: a new number is due instead."""
     with psycopg.connect(postgres_url) as connection:
-        rows = connection.execute(f"SELECT number, name FROM {old}.migrations").fetchall()  # type: ignore[arg-type]
+        rows = connection.execute(f"SELECT number, name FROM {old}.migrations").fetchall()
     known = {step.number: step.name for step in migrate.known()}
     assert {number: known[number] for number, _ in rows} == dict(rows)
 
@@ -139,7 +139,7 @@ def test_a_database_that_stopped_at_the_first_migration_gets_the_rest(
 ) -> None:
     first = migrate.known()[:1]
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(migrate.script(schema, first))  # type: ignore[arg-type]
+        connection.execute(migrate.script(schema, first))
     with PlumbSaver(postgres_url, schema=schema) as saver:
         agent = create_agent(ScriptedChatModel(["hi"]), checkpointer=saver)
         assert agent.invoke({"messages": ["x"]}, FINISHED)["messages"][-1].text == "hi"
@@ -151,7 +151,7 @@ def test_a_release_older_than_the_database_refuses_to_write(
     postgres_url: str, old: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"INSERT INTO {old}.migrations (number, name) VALUES (9999, 'later')")  # type: ignore[arg-type]
+        connection.execute(f"INSERT INTO {old}.migrations (number, name) VALUES (9999, 'later')")
     with PlumbSaver(postgres_url, schema=old) as saver, pytest.raises(SchemaMismatch, match="9999"):
         saver.get_tuple(FINISHED)
 

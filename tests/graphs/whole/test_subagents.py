@@ -118,7 +118,7 @@ def writer(text: str, workspace: Workspace | None = None, **parts: Any) -> Any:
         (Workspace.current().folder / name).write_text(text)
         return "written"
 
-    script = [call("write", name="shared.md", text=text), f"wrote {text}"]
+    script: Any = [call("write", name="shared.md", text=text), f"wrote {text}"]
     parts = {"checkpointer": InMemorySaver(), "workspace": workspace, **parts}
     return create_agent(ScriptedChatModel(script, replay="turn"), [write], **parts)
 
