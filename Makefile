@@ -10,7 +10,7 @@ WORKERS ?= 2
 # Children import much: without bytecode each of them would compile it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo test check bench bench-peers crash soak format lock clean
+.PHONY: help env demo test check audit fuzz api bench bench-peers crash soak format lock clean
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -51,6 +51,18 @@ crash: $(READY)  ## the long crash runs
 soak: $(READY)  ## the long load runs
 	$(BIN)/python -m pytest -n 1 -m soak --timeout 7200 -q
 
+audit:  ## look up every locked package; one that could not be audited is a failure
+	@test -x .audit/bin/pip-audit || { "$(UV)" venv -q -p "$(PYTHON)" .audit && \
+	    "$(UV)" pip install -q -p .audit pip-audit; } || \
+	    { echo "nothing was audited: pip-audit cannot be installed" >&2; exit 2; }
+	@"$(PYTHON)" scripts/audit .audit/bin/pip-audit
+
+fuzz: $(READY)  ## every parser of outside input, 5,000 hostile inputs each
+	PLUMBGRAPH_FUZZ_EXAMPLES=5000 $(BIN)/python -m pytest -n $(WORKERS) --timeout 3600 -q tests/fuzz
+
+api: $(READY)  ## write docs/api from the docstrings
+	$(BIN)/python scripts/api
+
 format: $(READY)
 	$(BIN)/ruff check --fix-only -q .
 	$(BIN)/ruff format -q .
@@ -59,4 +71,4 @@ lock:  ## resolve requirements.lock anew
 	@scripts/lock "$(UV)"
 
 clean:
-	rm -rf $(VENV) $(PEERS) .tool build dist
+	rm -rf $(VENV) $(PEERS) .audit .tool build dist
