@@ -22,6 +22,9 @@ from plumbgraph.tracing.emit import attach
 
 _CONFIG: Any = {"configurable": {"thread_id": "crash"}, "recursion_limit": 1000}
 _QUESTIONS = 50
+CLAIM_S = 2.0
+"""How long a claim outlives a process that was killed while it held it."""
+
 Truth: TypeAlias = tuple[Ledger, Killer]
 
 
@@ -108,7 +111,8 @@ def _claimed(graph: Any, setting: Setting) -> AbstractContextManager[Any]:
     """The thread for this process alone, where two resume at once and the saver has claims."""
     claim = getattr(graph.checkpointer, "claim", None)
     begun = graph.checkpointer.get_tuple(_CONFIG) is not None
-    return claim("crash") if setting.double_resume and begun and claim else nullcontext()
+    wanted = setting.double_resume and begun and claim is not None
+    return claim("crash", ttl_s=CLAIM_S) if wanted else nullcontext()
 
 
 def _answered(graph: Any, setting: Setting, truth: Truth, result: dict[str, Any]) -> Any:

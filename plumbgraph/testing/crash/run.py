@@ -157,6 +157,8 @@ class _Trial:
                 return True
         ends = [result for result in results if not result["failed"]]
         if not ends:
+            # Both of two may be refused while the claim of a killed one still stands.
+            time.sleep(child.CLAIM_S / 4 if results and fails else 0)
             return False
         self._trial.messages_invalid = ends[0]["messages_invalid"]
         return True
