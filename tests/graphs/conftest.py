@@ -102,6 +102,7 @@ def dev_server(
     """The shipped langgraph.json with two graphs of the tests beside the shipped ones."""
     folder = tmp_path_factory.mktemp("dev")
     shutil.copytree(root / "graphs", folder / "graphs")
+    shutil.copytree(root / "skills", folder / "skills")
     shutil.copytree(root / "tests" / "graphs" / "app", folder / "app")
     config = json.loads((root / "langgraph.json").read_text())
     ours = json.loads((folder / "app" / "langgraph.json").read_text())
