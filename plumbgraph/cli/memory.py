@@ -192,6 +192,7 @@ def erase(
 def export(
     prefix: Prefix = "",
     to: Annotated[Path | None, typer.Option("--to", help="A file; by default the output.")] = None,
+    json: Json = False,
 ) -> None:
     """Write items as JSON lines without loss, or as CLAUDE.md, AGENTS.md or .cursorrules."""
     from plumbgraph.memory.formats import FILES, write  # noqa: PLC0415 - quick start
@@ -200,13 +201,16 @@ def export(
     with _store() as store:
         if to is not None and to.name in FILES:
             items: Any = store.search(namespace, limit=100_000, refresh_ttl=False)
-            text = write(items, FILES[to.name])
+            text, count = write(items, FILES[to.name]), len(items)
         else:
-            text = "".join(f"{line}\n" for line in store.export(namespace))
+            lines = store.export(namespace)
+            text, count = "".join(f"{line}\n" for line in lines), len(lines)
     if to is None:
         sys.stdout.write(text)
-    else:
-        to.write_text(text, encoding="utf-8")
+        return
+    to.write_text(text, encoding="utf-8")
+    told = {"exported": count, "to": str(to)}
+    Out(json=json).show(told, lambda: Out(json=json).text(f"{count} exported to {to}"))
 
 
 @app.command("import")

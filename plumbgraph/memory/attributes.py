@@ -24,9 +24,20 @@ _EMPTY = (
     "the a an of is are was my your his her their our user users person current currently now "
     "today latest new main primary usual usually value name info information detail details "
     "what which who how does do did has have he she they i we it its to in at on for s as be "
-    "been by with"
+    "been by with names needs skills own owned contact data record fact list id no known taken "
+    "used use choice habit habits history entry field attribute property status"
 )
 _EMPTY_WORDS = frozenset(_EMPTY.split())
+_SORT_WORDS = {
+    "where": "place address",
+    "when": "date day time year",
+    "how many": "number amount count size",
+    "what": "type kind model title",
+}
+_LIGHT = {word: sort for sort, words in _SORT_WORDS.items() for word in words.split()}
+_LIGHTLY = 0.4
+_UNKNOWN = 0.5
+_LEAST_MISTYPED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +128,8 @@ class Attributes:
     _names: dict[str, tuple[Attribute, How, str]] = field(init=False, repr=False, compare=False)
     _forms: tuple[_Form, ...] = field(init=False, repr=False, compare=False)
     _weights: dict[str, float] = field(init=False, repr=False, compare=False)
+    _held: dict[str, frozenset[str]] = field(init=False, repr=False, compare=False)
+    _sorts: dict[str, frozenset[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names: dict[str, tuple[Attribute, How, str]] = {}
@@ -133,13 +146,22 @@ class Attributes:
         object.__setattr__(self, "_names", names)
         object.__setattr__(self, "_forms", forms)
         object.__setattr__(self, "_weights", _weights(self.declared, forms))
+        held = {
+            attribute.name: frozenset(t for f in forms if f.attribute is attribute for t in f.terms)
+            for attribute in self.declared
+        }
+        sorts = {name: _sorts(terms) for name, terms in held.items()}
+        object.__setattr__(self, "_held", held)
+        object.__setattr__(self, "_sorts", sorts)
 
     def match(self, wording: str) -> Match:
         """The slot a wording belongs to; see `Match.how` for how sure that is.
 
         A name or alias decides. Else the words do: stems, a small thesaurus and one typing
-        error, weighted by how few attributes share them. Two slots that fit about as well leave
-        the wording undeclared rather than guessed.
+        error, weighted by how few attributes share them; words that tell what sort of value it
+        is (date, place, number) count less. A wording that ends in a whole declared one is closer
+        to it than to those it shares a word with. Two slots that fit about as well leave the
+        wording undeclared rather than guessed.
         """
         key = slug(wording)
         if not key:
@@ -154,8 +176,14 @@ class Attributes:
     def _by_words(self, wording: str, key: str) -> Match:
         asked = meaning(wording)
         best: dict[str, tuple[float, _Form]] = {}
+        head = next((_term(w) for w in reversed(name_words(wording)) if w not in _EMPTY_WORDS), "")
+        sorts = _sorts(asked)
         for form in self._forms:
-            score = self._likeness(asked, form.terms)
+            known = self._sorts[form.attribute.name]
+            if sorts and known and not sorts & known:
+                continue
+            held = self._held[form.attribute.name]
+            score = self._likeness(asked, form.terms, held, head)
             if score > best.get(form.attribute.name, (0.0, form))[0]:
                 best[form.attribute.name] = (score, form)
         ranked = sorted(best.values(), key=lambda pair: -pair[0])
@@ -169,18 +197,27 @@ class Attributes:
         why = f"{wording!r} reads like {form.wording!r} ({score:.2f})"
         return Match(form.attribute, "wording", why)
 
-    def _likeness(self, asked: frozenset[str], known: frozenset[str]) -> float:
+    def _likeness(
+        self, asked: frozenset[str], known: frozenset[str], held: frozenset[str], head: str
+    ) -> float:
         shared = {term for term in asked if any(_alike(term, other) for other in known)}
         if not shared:
             return 0.0
         common = sum(self._weight(term) for term in shared)
         total = max(
-            sum(self._weight(term) for term in asked), sum(self._weight(term) for term in known)
+            sum(self._weight(term) for term in asked),
+            sum(self._weight(term) for term in known),
         )
-        return common / total
+        if asked <= held and not known - asked:
+            return 1.0
+        share = common / total
+        whole = all(any(_alike(term, other) for other in asked) for term in known)
+        ends = any(_alike(head, term) for term in known if term not in _LIGHT)
+        return _ENOUGH + (1 - _ENOUGH) * share if whole and ends else share
 
     def _weight(self, term: str) -> float:
-        return self._weights.get(term, 1.0)
+        weight = self._weights.get(term) or _UNKNOWN * math.log(2 + len(self.declared))
+        return weight * _LIGHTLY if term in _LIGHT else weight
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -219,15 +256,22 @@ def meaning(wording: str) -> frozenset[str]:
     """The concepts a wording names; its bare words when nothing else is left."""
     words = name_words(wording)
     carrying = [word for word in words if word not in _EMPTY_WORDS] or words
-    return frozenset(concept(word) for word in carrying)
+    return frozenset(map(_term, carrying))
+
+
+def _term(word: str) -> str:
+    return word if word in _LIGHT else concept(word)
+
+
+def _sorts(terms: Iterable[str]) -> frozenset[str]:
+    return frozenset(_LIGHT[term] for term in terms if term in _LIGHT)
 
 
 def _alike(term: str, other: str) -> bool:
     if term == other:
         return True
-    least = 4
     return (
-        min(len(term), len(other)) >= least
+        min(len(term), len(other)) >= _LEAST_MISTYPED
         and term[:2] == other[:2]
         and one_edit_apart(term, other)
     )

@@ -9,11 +9,13 @@ from langgraph.store.base import GetOp, ListNamespacesOp, PutOp, SearchOp
 
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory import plans
+from plumbgraph.memory.events import ItemWritten
 from plumbgraph.memory.keys import Namespace, check_key, check_namespace
 from plumbgraph.memory.ops import Delete, Get, History, Put
 from plumbgraph.memory.records import Marks, Provenance
 from plumbgraph.memory.terms import Terms, together
 from plumbgraph.redis.clients import RedisPlan
+from plumbgraph.tracing import emit
 
 Planner: TypeAlias = Callable[[Any], RedisPlan[Any]]
 
@@ -61,6 +63,28 @@ def silent(op: Any, result: Any) -> Any:
     return None if isinstance(op, PutOp) else result
 
 
+def finished(ops: Sequence[Any], results: Sequence[Any]) -> list[Any]:
+    """The results as the contract wants them; each write is told to the sinks."""
+    for op, result in zip(ops, results, strict=True):
+        if isinstance(op, Delete) or (isinstance(op, PutOp) and op.value is None):
+            deleted(op.namespace, op.key, there=bool(result))
+        elif isinstance(op, Put | PutOp):
+            wrote(op.namespace, op.key, result)
+    return [silent(op, result) for op, result in zip(ops, results, strict=True)]
+
+
+def wrote(namespace: Namespace, key: str, version: int) -> int:
+    """The version, told to the sinks."""
+    emit(ItemWritten(namespace=shown(namespace), key=key, version=version))
+    return version
+
+
+def deleted(namespace: Namespace, key: str, *, there: bool) -> None:
+    """Tell the sinks of a deletion, if there was anything."""
+    if there:
+        emit(ItemWritten(namespace=shown(namespace), key=key))
+
+
 def _reads(op: Any) -> bool:
     return isinstance(op, Get | History | SearchOp | ListNamespacesOp)
 
@@ -68,6 +92,21 @@ def _reads(op: Any) -> bool:
 def shown(namespace: Namespace) -> str:
     """A namespace as one readable text."""
     return "/".join(namespace)
+
+
+def batched(
+    terms: Terms, ops: Sequence[Any], planner: Planner, provenance: Callable[[], Provenance]
+) -> RedisPlan[list[Any]]:
+    """Carry out operations together; the first failure is raised when all are done."""
+    checked = [native(op, provenance) for op in ops]
+    if len(checked) == 1:
+        only = yield from planner(checked[0])
+        return [only]
+    results = yield from carried(terms, checked, planner)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    return results
 
 
 def carried(terms: Terms, ops: Sequence[Any], planner: Planner) -> RedisPlan[list[Any]]:

@@ -21,6 +21,7 @@ K1 = 0.9
 B = 0.4
 CONTEXT = 0.5
 _SPARE = 64
+_KEPT_GAINS = 128
 
 
 class TextIndex:
@@ -43,6 +44,7 @@ class TextIndex:
         self._lengths: array[float] = array("f")
         self._alive = bytearray()
         self._norms: Scores | None = None
+        self._known_gains: dict[int, tuple[NDArray[np.uint32], Scores]] = {}
         self._total = 0.0
         self.live = 0
 
@@ -72,8 +74,13 @@ class TextIndex:
         self._alive.append(1)
         self._total += length
         self.live += 1
-        self._norms = None
+        self._changed()
         return len(self._forward) - 1
+
+    def _changed(self) -> None:
+        if self._norms is not None:
+            self._norms = None
+            self._known_gains.clear()
 
     def _settle(self) -> None:
         """Sort new postings into the lists of their terms."""
@@ -109,7 +116,7 @@ class TextIndex:
         for number in self._forward[slot]:
             self._holders[number] -= 1
         self._forward[slot] = array("I")
-        self._norms = None
+        self._changed()
 
     @property
     def wasteful(self) -> bool:
@@ -131,18 +138,27 @@ class TextIndex:
         if not self.live:
             return total
         self._settle()
-        norm = self._norm()
         for term, count in Counter(query).items():
             number = self._terms.get(term)
             if number is None or not self._holders[number]:
                 continue
-            slots = np.array(self._slots_of[number], dtype=np.uint32)
-            weights = np.array(self._weights_of[number], dtype=np.float32)
-            gain = weights * (K1 + 1) / (weights + norm[slots])
-            total[slots] += count * self.idf(term) * gain
+            slots, gains = self._gains(number)
+            total[slots] += gains * np.float32(count * self.idf(term))
         if self.live < len(self):
             total[np.frombuffer(bytes(self._alive), dtype=np.uint8) == 0] = 0.0
         return total
+
+    def _gains(self, number: int) -> tuple[NDArray[np.uint32], Scores]:
+        """The slots that hold a term and what it gains them, kept until a text changes."""
+        known = self._known_gains.get(number)
+        if known is None:
+            slots = np.array(self._slots_of[number], dtype=np.uint32)
+            weights = np.array(self._weights_of[number], dtype=np.float32)
+            gains = (weights * (K1 + 1) / (weights + self._norm()[slots])).astype(np.float32)
+            if len(self._known_gains) >= _KEPT_GAINS:
+                self._known_gains.clear()
+            known = self._known_gains[number] = (slots, gains)
+        return known
 
     def _norm(self) -> Scores:
         """What the length of each text does to its scores."""
@@ -166,16 +182,17 @@ class TextIndex:
         self._forward = [self._forward[slot] for slot in kept]
         self._lengths = array("f", (self._lengths[slot] for slot in kept))
         self._alive = bytearray(b"\x01" * len(kept))
-        self._settled, self._norms = len(kept), None
+        self._settled = len(kept)
+        self._changed()
         return kept
 
 
 def best(scores: Scores, most: int) -> list[int]:
     """The slots with the highest scores above 0, best first, ties by age."""
-    positive = np.nonzero(scores > 0)[0]
-    if len(positive) > most:
-        part = np.argpartition(-scores[positive], most - 1)[:most]
-        floor = scores[positive][part].min()
-        positive = positive[scores[positive] >= floor]
+    if len(scores) > most:
+        floor = max(np.partition(scores, -most)[-most], np.finfo(np.float32).tiny)
+        positive = np.nonzero(scores >= floor)[0]
+    else:
+        positive = np.nonzero(scores > 0)[0]
     order = np.lexsort((positive, -scores[positive]))
     return [int(slot) for slot in positive[order][:most]]

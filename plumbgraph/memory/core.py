@@ -129,22 +129,16 @@ class CoreStore(BaseStore):
         Reads see what was there before the writes of the same batch. Every operation is carried
         out; the first failure is then raised.
         """
-        return self._run(self._batch(list(ops)))
+        asked = list(ops)
+        return batching.finished(asked, self._run(self._batch(asked)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out operations together; see `batch`."""
-        return await self._arun(self._batch(list(ops)))
+        asked = list(ops)
+        return batching.finished(asked, await self._arun(self._batch(asked)))
 
     def _batch(self, ops: list[Any]) -> RedisPlan[list[Any]]:
-        checked = [batching.native(op, origin.provenance) for op in ops]
-        if len(checked) == 1:
-            only = yield from self._planner(checked[0])
-            return [batching.silent(ops[0], only)]
-        results = yield from batching.carried(self.terms, checked, self._planner)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
-        return [batching.silent(op, result) for op, result in zip(ops, results, strict=True)]
+        return batching.batched(self.terms, ops, self._planner, origin.provenance)
 
     def _planner(self, op: Any) -> RedisPlan[Any]:
         return batching.plan_of(self.terms, op)
@@ -178,7 +172,8 @@ class CoreStore(BaseStore):
             MemoryInvalid: The value or an option cannot be stored exactly; nothing was written.
             StoreUnavailable: The server cannot be reached or refuses writes.
         """
-        return self._run(self._put(namespace, key, value, index, ttl, options))
+        version = self._run(self._put(namespace, key, value, index, ttl, options))
+        return batching.wrote(namespace, key, version)
 
     async def aput(  # type: ignore[override]  # LangGraph's own returns nothing
         self,
@@ -191,7 +186,8 @@ class CoreStore(BaseStore):
         **options: Unpack[PutOptions],
     ) -> int:
         """The version just written; see `put`."""
-        return await self._arun(self._put(namespace, key, value, index, ttl, options))
+        version = await self._arun(self._put(namespace, key, value, index, ttl, options))
+        return batching.wrote(namespace, key, version)
 
     def _put(
         self,
@@ -289,7 +285,8 @@ class CoreStore(BaseStore):
         Raises:
             VersionConflict: `if_version` is not the version found.
         """
-        self._run(self._delete(namespace, key, if_version, idempotency_key))
+        there = self._run(self._delete(namespace, key, if_version, idempotency_key))
+        batching.deleted(namespace, key, there=there)
 
     async def adelete(
         self,
@@ -300,7 +297,8 @@ class CoreStore(BaseStore):
         idempotency_key: str = "",
     ) -> None:
         """Delete the item; see `delete`."""
-        await self._arun(self._delete(namespace, key, if_version, idempotency_key))
+        there = await self._arun(self._delete(namespace, key, if_version, idempotency_key))
+        batching.deleted(namespace, key, there=there)
 
     def _delete(
         self, namespace: Namespace, key: str, if_version: int | None, idempotency_key: str

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory import timetravel
 from plumbgraph.memory.bm25 import best
 from plumbgraph.memory.events import IndexLoaded
@@ -62,6 +63,20 @@ class Recall:
     pinned: bool = True
     count: TokenCounter = about
     language: str = field(default="english", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.query, str):
+            raise MemoryInvalid(f"A query is a text, not {type(self.query).__name__}.")
+        if self.mode not in {"broad", "precise"}:
+            raise MemoryInvalid(f"The mode {self.mode!r} is neither broad nor precise.")
+        if self.token_budget < 0 or (self.max_items is not None and self.max_items < 0):
+            raise MemoryInvalid(
+                f"token_budget={self.token_budget} and max_items={self.max_items} must not be "
+                "negative."
+            )
+        given: tuple[Any, ...] = (self.scopes, self.kinds)
+        if any(isinstance(labels, str) for labels in given):
+            raise MemoryInvalid("scopes and kinds are tuples of labels, not one text.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import ormsgpack
+from ormsgpack import packb as _packed
+from ormsgpack import unpackb
 
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory.keys import Namespace, check_key, check_namespace, joined
 from plumbgraph.memory.records import Record
 from plumbgraph.memory.terms import Terms
-from plumbgraph.redis.clients import Command, RedisPlan
+from plumbgraph.redis.clients import RedisPlan
 from plumbgraph.redis.library import Call
 
 FORMAT = "plumbgraph.memory/1"
@@ -30,13 +31,13 @@ class Saved:
 
     def line(self) -> str:
         """The state as one line of JSON, without loss."""
-        rows = [ormsgpack.unpackb(raw) for raw in self.past]
+        rows = [unpackb(raw) for raw in self.past]
         return json.dumps(
             {
                 "format": FORMAT,
                 "namespace": list(self.namespace),
                 "key": self.key,
-                "now": ormsgpack.unpackb(self.now) if self.now else None,
+                "now": unpackb(self.now) if self.now else None,
                 "past": rows,
             },
             ensure_ascii=False,
@@ -55,8 +56,8 @@ class Saved:
             if found["format"] != FORMAT:
                 raise MemoryInvalid(f"The format {found['format']!r} is not {FORMAT!r}.")
             namespace, key = tuple(found["namespace"]), found["key"]
-            now = ormsgpack.packb(found["now"]) if found["now"] else b""
-            past = tuple(ormsgpack.packb(row) for row in found["past"])
+            now = _packed(found["now"]) if found["now"] else b""
+            past = tuple(_packed(row) for row in found["past"])
             for raw in (now, *past):
                 if raw:
                     Record.unpacked(raw)
@@ -76,13 +77,14 @@ class Saved:
 
 def states(terms: Terms, namespace: Namespace, keys: Sequence[str]) -> RedisPlan[list[Saved]]:
     """The present states of these keys: one round trip."""
+    if not keys:
+        return []
     shard, text = terms.shard(namespace), joined(namespace)
-    calls: list[Call | Command] = [Command("MGET", *(shard.item(text, k) for k in keys))]
-    calls += [Command("LRANGE", shard.past(text, key), 0, -1) for key in keys]
-    raws, *pasts = yield from terms.asked(calls)
+    names = tuple(n for key in keys for n in (shard.item(text, key), shard.past(text, key)))
+    (found,) = yield from terms.asked((Call("states", names, reads=True),))
     return [
-        Saved(namespace, key, raw or b"", tuple(past))
-        for key, raw, past in zip(keys, raws, pasts, strict=True)
+        Saved(namespace, key, _packed(now) if now else b"", tuple(map(_packed, past)))
+        for key, (now, past) in zip(keys, found, strict=True)
     ]
 
 

@@ -44,11 +44,12 @@ def sleepers(terms: Terms, namespace: Namespace) -> RedisPlan[list[Sleeper]]:
     found: list[Sleeper] = []
     for start in range(0, len(keys), _CHUNK * 5):
         part = keys[start : start + _CHUNK * 5]
-        (raws,) = yield from terms.asked((Command("MGET", *(shard.item(text, k) for k in part)),))
+        call = Call("peek", tuple(shard.item(text, k) for k in part), reads=True)
+        (rows,) = yield from terms.asked((call,))
         found += [
-            Sleeper(key, Record.unpacked(raw), used.get(key, 0))
-            for key, raw in zip(part, raws, strict=True)
-            if raw
+            Sleeper(key, Record.of(row), used.get(key, 0))
+            for key, row in zip(part, rows, strict=True)
+            if row
         ]
     return found
 

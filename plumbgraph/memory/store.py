@@ -151,8 +151,6 @@ class MemoryStore(KeepingStore):
             )
         except TypeError as error:
             raise MemoryInvalid(f"Unknown option of a recall: {error}.") from error
-        if op.mode not in {"broad", "precise"}:
-            raise MemoryInvalid(f"The mode {op.mode!r} is neither broad nor precise.")
         return self._recalled(op)
 
     def _recalled(self, op: Recall) -> RedisPlan[Recollection]:

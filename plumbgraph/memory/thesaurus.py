@@ -8,12 +8,13 @@ from plumbgraph.memory.words import stemmer
 
 _GROUPS = """
 residence: live lives living lived reside resides residence residing home house based dwell located
-location whereabouts settled
-place: city town place locality municipality metro
+location whereabouts settled hometown
+town: city town municipality metro
 nation: country nation nationality citizenship citizen passport homeland
 occupation: job occupation profession role position career vocation trade
 work: work works working employment
 employer: employer company firm organization organisation workplace business employed
+  employs employing employ
 colleague: colleague coworker teammate
 boss: boss manager supervisor lead
 salary: salary pay wage income earnings compensation
@@ -29,7 +30,7 @@ dislike: dislike dislikes hate hates avoid avoids aversion
 speak: language languages speak speaks spoken tongue fluent
 food: food dish cuisine meal eat eats eating
 diet: diet dietary vegan vegetarian nutrition
-allergy: allergy allergies allergic intolerance intolerant
+allergy: allergy allergen allergens allergies allergic reaction intolerance intolerant
 drink: drink beverage coffee tea
 music: music song band artist genre listen
 color: color colour hue shade
@@ -37,19 +38,20 @@ film: film movie cinema
 book: book novel read reading
 hobby: hobby hobbies pastime leisure interest interests
 sport: sport sports exercise workout fitness
-school: school university college alma studied study education degree
+school: school university college alma mater studied study education degree
 email: email mail inbox
 phone: phone telephone mobile cell cellphone number
 vehicle: car vehicle automobile drive drives
 doctor: doctor physician gp
 illness: illness disease condition diagnosis medical
-medicine: medicine medication drug prescription pill
-time: timezone tz
+medicine: medicine medicines medication medications meds drug drugs prescription
+  prescribed prescribes pill
+zone: timezone tz
 editor: editor ide
 shell: shell terminal
 code: programming coding code
 system: os platform operating
-deadline: deadline due cutoff
+deadline: deadline deadlines due cutoff
 owner: owner responsible maintainer accountable
 status: status state progress phase stage
 budget: budget spend spending funds funding

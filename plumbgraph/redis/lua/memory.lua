@@ -225,6 +225,17 @@ define("fetch", function(keys, args)
     .. pack(call("HMGET", uses, unpack(args)))
 end, {"no-writes"})
 
+-- items with their whole pasts; keys: item, history, item, history …
+define("states", function(keys, args)
+  local parts = {array_of(#keys / 2)}
+  for i = 1, #keys, 2 do
+    local past = call("LRANGE", keys[i + 1], 0, -1)
+    local now = call("GET", keys[i]) or "\192"
+    parts[#parts + 1] = array_of(2) .. now .. records_of(past, #past)
+  end
+  return table.concat(parts)
+end, {"no-writes"})
+
 -- Where to look for items: whether something expired, the namespaces of a range, and the newest
 -- keys of some namespaces with the moments of their last changes.
 -- keys: due, namespaces, live orders …; args: range begins, range ends, most keys

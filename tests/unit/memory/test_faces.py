@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import MessagesState, StateGraph
 from langgraph.types import Command
+from mcp import Client, StdioServerParameters
 from typer.testing import CliRunner
 
 from plumbgraph.agents.memory import MemoryState, RecallNode, RememberNode
 from plumbgraph.agents.memory_middleware import MemoryMiddleware
 from plumbgraph.cli import memory as cli
 from plumbgraph.cli.mcp import server
-from plumbgraph.errors import MemoryInvalid, SettingsError
+from plumbgraph.errors import MemoryExpired, MemoryInvalid, SettingsError
 from plumbgraph.memory import Attribute, Fact, MemoryStore
 from plumbgraph.testing import ScriptedChatModel, call
 
@@ -105,6 +108,59 @@ async def test_other_harnesses_share_the_memory_over_mcp(redis_url: str) -> None
         assert await store.afacts(NS, "Ana") == []
 
 
+@pytest.mark.blocking_ok
+async def test_the_official_client_uses_the_server_on_standard_input_and_output(
+    redis_url: str,
+) -> None:
+    words = ["-m", "plumbgraph.cli", "mcp", "--url", redis_url, "--namespace", "users/u1"]
+    started = StdioServerParameters(command=sys.executable, args=words)
+    async with Client(started) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+        assert set(tools) == {"remember", "recall", "facts", "forget"}
+        assert all(tool.description for tool in tools.values())
+        fact = {"subject": "Ana", "attribute": "city", "value": "Rome"}
+        assert "created" in str(await client.call_tool("remember", fact))
+        again = await client.call_tool("remember", fact | {"value": "Oslo"})
+        assert "superseded" in str(again.content)
+        wrong = await client.call_tool("remember", {"subject": " ", "attribute": "a", "value": "b"})
+        assert wrong.is_error
+        assert "Oslo" in str(await client.call_tool("recall", {"query": "Oslo"}))
+    async with MemoryStore(redis_url) as store:
+        (item,) = await store.afacts(NS, "Ana")
+        assert (item.value["value"], item.provenance.source) == ("Oslo", "mcp")
+
+
+def test_the_command_line_in_words(store: MemoryStore, monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(cli, "_store", lambda: nullcontext(store))
+    store.put(NS, "k", {"text": "we met yesterday"})
+    store.put(NS, "k", {"text": "we met today"})
+    store.remember(NS, Fact("Ana", "employer", "A"))
+    store.remember(NS, Fact("Ana", "employer", "B"))
+
+    def told(*words: str) -> str:
+        done = CliRunner().invoke(cli.app, list(words))
+        assert done.exit_code == 0, done.output
+        return str(done.output)
+
+    assert "we met today" in told("ls", "users")
+    assert "nothing is remembered" in told("ls", "nobody")
+    assert "version" in told("get", "users/u1", "k")
+    assert "put" in told("history", "users/u1", "k")
+    assert "changed" in told("diff", "users/u1", "k", "1", "2")
+    assert "version 3" in told("revert", "users/u1", "k", "1")
+    assert "employer" in told("conflicts", "users/u1")
+    assert "settled" in told("resolve", "users/u1", "Ana", "employer", "B")
+    assert "nothing is contested" in told("conflicts", "users/u1")
+    assert "dated" in told("sleep", "users/u1")
+    assert "would be removed" in told("erase", "Ana")
+    file = tmp_path / "all.jsonl"
+    assert "2 exported" in told("export", "users", "--to", str(file)).replace("\n", "")
+    assert '"format"' in told("export", "users")
+    assert "2 imported" in told("import", str(file))
+    missing = CliRunner().invoke(cli.app, ["get", "users/u1", "nothing"])
+    assert isinstance(missing.exception, MemoryExpired)
+
+
 def test_the_command_line(store: MemoryStore, monkeypatch: Any, tmp_path: Path) -> None:
     from contextlib import contextmanager
 
@@ -132,7 +188,7 @@ def test_the_command_line(store: MemoryStore, monkeypatch: Any, tmp_path: Path) 
     assert run("resolve", "users/u1", "Ana", "employer", "B")["said"] == "settled"
     assert run("sleep", "users/u1", "--dry-run")["actions"] == []
     file = tmp_path / "all.jsonl"
-    assert CliRunner().invoke(cli.app, ["export", "", "--to", str(file)]).exit_code == 0
+    assert run("export", "", "--to", str(file))["exported"] == 2
     assert run("erase", "Ana", "--yes")["items"] == 1
     assert run("import", str(file))["imported"] == 2
     assert len(store.facts(NS, "Ana")) == 1

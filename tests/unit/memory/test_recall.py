@@ -194,3 +194,28 @@ async def test_recall_in_an_event_loop_does_not_block(redis_url: str) -> None:
             await store.aput(NS, f"k{n}", {"text": f"cat {n}"})
         assert len(await store.arecall(NS, "cat")) == 10
         assert len(await store.asearch(NS, query="cat")) == 10
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"token_budget": -1},
+        {"max_items": -1},
+        {"scopes": "work"},
+        {"kinds": "fact"},
+        {"mode": "exact"},
+        {"at": "yesterday"},
+    ],
+)
+def test_options_that_make_no_sense_are_refused(store: MemoryStore, options: Any) -> None:
+    with pytest.raises(MemoryInvalid):
+        store.recall(NS, "cat", **options)
+    with pytest.raises(MemoryInvalid):
+        store.recall(NS, None)  # type: ignore[arg-type]
+
+
+def test_a_budget_of_nothing_is_an_empty_answer(store: MemoryStore) -> None:
+    store.put(NS, "k", {"text": "a cat"})
+    assert store.recall(NS, "cat", token_budget=0).text == ""
+    assert len(store.recall(NS, "cat", max_items=0)) == 0
+    assert store.recall(NS, "").hits == ()

@@ -26,6 +26,7 @@ from plumbgraph.errors import (
     VersionConflict,
 )
 from plumbgraph.memory import Get, History, MemoryStore, Put
+from plumbgraph.tracing import attach, detach
 
 NS = ("users", "1")
 
@@ -316,3 +317,32 @@ async def test_async_twins_do_the_same(redis_url: str) -> None:
         await store.adelete(NS, "k")
         assert await store.aget(NS, "k") is None
         assert await store.asweep() == 0
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.records: list[Any] = []
+
+    def write(self, record: Any) -> None:
+        self.records.append(record)
+
+
+def test_every_write_is_told_to_the_sinks(store: MemoryStore) -> None:
+    sink = Kept()
+    attach(sink)
+    try:
+        store.put(NS, "k", {"secret": "word"})
+        store.batch([PutOp(NS, "k", {"n": 1}), PutOp(NS, "other", None), GetOp(NS, "k")])
+        store.delete(NS, "k")
+        asyncio.run(told_async(store))
+    finally:
+        detach(sink)
+    seen = [(r["event"], r["key"], r.get("version")) for r in sink.records]
+    assert {event for event, _, _ in seen} == {"memory.written"}
+    assert [entry[1:] for entry in seen] == [("k", 1), ("k", 2), ("k", None), ("async", 1)]
+    assert "word" not in str(sink.records)
+
+
+async def told_async(store: MemoryStore) -> None:
+    await store.aput(NS, "async", {})
+    await store.aclose()
