@@ -43,13 +43,13 @@ def merge(scans: Sequence[Scan]) -> Shelf:
     """One shelf from scans in order of precedence: of two equal names the earlier wins.
 
     Names that differ only in case collide too, because a model and many disks cannot tell them
-    apart.
+    apart; within one source the lower-case one, which the standard asks for, wins.
     """
     by_name: dict[str, SkillRecord] = {}
     by_address: dict[str, SkillRecord] = {}
     by_case: dict[str, SkillRecord] = {}
     shadowed: list[Shadowed] = []
-    for record in (record for scan in scans for record in scan.records):
+    for record in (record for scan in scans for record in sorted(scan.records, key=_odd_case)):
         by_address.setdefault(record.address, record)
         winner = by_case.setdefault(record.name.casefold(), record)
         if winner is record:
@@ -65,6 +65,10 @@ def merge(scans: Sequence[Scan]) -> Shelf:
         tuple(notice for scan in scans for notice in scan.notices),
     )
     return Shelf(report, by_name, by_address, "|".join(scan.fingerprint for scan in scans))
+
+
+def _odd_case(record: SkillRecord) -> bool:
+    return record.name != record.name.casefold()
 
 
 def _collision(record: SkillRecord, winner: SkillRecord) -> Diagnostic:
