@@ -58,7 +58,7 @@ def subagent(agent: Agent, *, name: str, description: str, ttl_s: float = 30.0) 
         raise SettingsError(
             f"A subagent is a compiled graph, not {agent!r}.", hint="Pass create_agent(…)."
         )
-    helper = _Helper(agent, name, ttl_s)
+    helper = _Hired(agent, name, ttl_s)
 
     def run(task: str, runtime: ToolRuntime[Any, Any]) -> Command[Any]:
         return drivers.run(helper.plan(task, runtime), lambda ask: ask.call())
@@ -70,7 +70,7 @@ def subagent(agent: Agent, *, name: str, description: str, ttl_s: float = 30.0) 
 
 
 @dataclass(frozen=True, slots=True)
-class _Helper:
+class _Hired:
     """One agent as a tool."""
 
     agent: Agent
@@ -164,7 +164,7 @@ class _Helper:
         return update
 
 
-def _thread(helper: _Helper, runtime: ToolRuntime[Any, Any]) -> str:
+def _thread(helper: _Hired, runtime: ToolRuntime[Any, Any]) -> str:
     """The thread of one call: the same through crash and resume, another one on another branch."""
     caller = str((runtime.config.get("configurable") or {}).get("thread_id") or "")
     saver = helper.saver
