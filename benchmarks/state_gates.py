@@ -42,6 +42,11 @@ def gates(url: str, rounds: int) -> Rows:
     ]
 
 
+def _use(put: str, put_writes: str) -> None:
+    setattr(writing, "PUT", put)  # noqa: B010 - a constant, changed for this measurement alone
+    setattr(task_writes, "PUT_WRITES", put_writes)  # noqa: B010 - likewise
+
+
 class _without:  # noqa: N801 - reads like a word of the `with` statement
     """The statements with texts replaced, for as long as the block lasts."""
 
@@ -49,13 +54,12 @@ class _without:  # noqa: N801 - reads like a word of the `with` statement
         self.changes = changes
 
     def __enter__(self) -> None:
-        writing.PUT = self._changed(statements.PUT, must=True)
-        task_writes.PUT_WRITES = self._changed(statements.PUT_WRITES, must=False)
+        _use(self._changed(statements.PUT, must=True), self._changed(statements.PUT_WRITES))
 
     def __exit__(self, *_: object) -> None:
-        writing.PUT, task_writes.PUT_WRITES = statements.PUT, statements.PUT_WRITES
+        _use(statements.PUT, statements.PUT_WRITES)
 
-    def _changed(self, sql: str, *, must: bool) -> str:
+    def _changed(self, sql: str, *, must: bool = False) -> str:
         for old, new in self.changes:
             if must and old not in sql:
                 raise RuntimeError(f"the statement does not hold {old!r}")

@@ -69,4 +69,4 @@ def _growth(rows: Rows, row: dict[str, Any], first: int) -> float | None:
     if first not in mine:
         return None
     here = row["messages"]
-    return (mine[here] - own[here]) / (mine[first] - own[first])
+    return float((mine[here] - own[here]) / (mine[first] - own[first]))

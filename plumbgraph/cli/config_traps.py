@@ -160,7 +160,7 @@ def _environment(config: Mapping[str, Any], folder: Path) -> set[str]:
     if isinstance(env, dict):
         return {*os.environ, *env}
     try:
-        lines = folder.joinpath(env).read_text(encoding="utf-8", errors="replace").splitlines()
-    except (OSError, TypeError, ValueError):  # not there, no path, or beyond what a path can be
+        lines = (folder / str(env or "")).read_text(encoding="utf-8", errors="replace").splitlines()
+    except (OSError, ValueError):  # not there, a folder, or beyond what a path can be
         return set(os.environ)
     return {*os.environ, *(line.partition("=")[0].strip() for line in lines if "=" in line)}

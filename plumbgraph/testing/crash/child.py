@@ -111,8 +111,10 @@ def _claimed(graph: Any, setting: Setting) -> AbstractContextManager[Any]:
     """The thread for this process alone, where two resume at once and the saver has claims."""
     claim = getattr(graph.checkpointer, "claim", None)
     begun = graph.checkpointer.get_tuple(_CONFIG) is not None
-    wanted = setting.double_resume and begun and claim is not None
-    return claim("crash", ttl_s=CLAIM_S) if wanted else nullcontext()
+    if claim is None or not (setting.double_resume and begun):
+        return nullcontext()
+    held: AbstractContextManager[Any] = claim("crash", ttl_s=CLAIM_S)
+    return held
 
 
 def _answered(graph: Any, setting: Setting, truth: Truth, result: dict[str, Any]) -> Any:
