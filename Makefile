@@ -10,7 +10,7 @@ WORKERS ?= 2
 # Children import much: without bytecode each of them would compile it again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo test check audit fuzz api bench bench-peers crash soak format lock clean
+.PHONY: help env demo test check audit fuzz api bench bench-peers crash phoenix soak format lock clean
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -47,6 +47,9 @@ bench-peers: $(READY)  ## make .bench: every peer, and a Redis with modules
 
 crash: $(READY)  ## the long crash runs
 	$(BIN)/python -m pytest -n $(WORKERS) -m crash --timeout 3600 -q
+
+phoenix: $(READY)  ## a real Arize Phoenix takes our spans (installs it in an environment of its own)
+	$(BIN)/python -m pytest -n 0 -m phoenix --timeout 1800 -q tests/phoenix
 
 soak: $(READY)  ## the long load runs
 	$(BIN)/python -m pytest -n 1 -m soak --timeout 7200 -q

@@ -46,8 +46,8 @@ def servers_up() -> Iterator[None]:
         if not (postgres_url() and redis_url()):
             home = ending.enter_context(tempfile.TemporaryDirectory(prefix="plumb-bench-"))
             up = ending.enter_context(servers.up(Path(home), tcp=True))
-            _name(POSTGRES, up.tcp_urls["postgres"])
-            _name(REDIS, up.tcp_urls["valkey"])
+            _name(POSTGRES, up.tcp_urls.get("postgres", up.postgres_url))
+            _name(REDIS, up.tcp_urls.get("valkey", up.redis_url))
         if not stack_url() and (url := ending.enter_context(_stack())):
             _name(STACK, url)
         yield
