@@ -77,6 +77,6 @@ def test_prompts_survive_kills(facts: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2700)
 def test_prompts_survive_a_kill_at_every_super_step(facts: dict[str, str], tmp_path: Path) -> None:
     assert check(facts, tmp_path, iter([1] * 200)) >= 40
