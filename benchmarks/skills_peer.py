@@ -15,6 +15,7 @@ from plumbgraph.skills.desk import SkillDesk
 from plumbgraph.skills.library import SkillLibrary
 from plumbgraph.skills.tokens import TokenCounter
 from plumbgraph.skills.values import SkillRecord
+from plumbgraph.testing import ScriptedChatModel, call
 
 
 def middleware(folder: Path) -> Any:
@@ -71,11 +72,31 @@ def state_rows(folder: Path, work: Path, exact: TokenCounter | None) -> list[dic
             len(serde.dumps_typed(loaded)[1]) + len(serde.dumps_typed(catalog)[1]),
             len(theirs),
         ),
-        "copies after load, unload, load": (desk.prompt(again, catalog).count(body), 2),
+        "copies after load, unload, load": (
+            desk.prompt(again, catalog).count(body),
+            copies_of_theirs(work / "theirs"),
+        ),
         "tokens of the loaded body": (count(desk.prompt(loaded, catalog)) - count(empty), None),
         "tokens left after unload": (count(desk.prompt(put_down, catalog)) - count(empty), None),
     }
     return [{"figure": f, "ours": own, "deepagents": peer} for f, (own, peer) in rows.items()]
+
+
+def copies_of_theirs(home: Path) -> int:
+    """How often a body stands in its last prompt when the model loads the skill a second time."""
+    from deepagents import create_deep_agent
+    from deepagents.backends import FilesystemBackend
+
+    line = "A line that stands nowhere else."
+    (home / "skills" / "one").mkdir(parents=True)
+    text = f"---\nname: one\ndescription: One skill.\n---\n{line}\n"
+    (home / "skills" / "one" / "SKILL.md").write_text(text, encoding="utf-8")
+    read = call("read_file", file_path="/skills/one/SKILL.md")
+    model = ScriptedChatModel([read, read, "done"])
+    backend = FilesystemBackend(root_dir=str(home), virtual_mode=True)
+    agent: Any = create_deep_agent(model, skills=["/skills/"], backend=backend)
+    agent.invoke({"messages": [("user", "Load it twice.")]})
+    return sum(message.text.count(line) for message in model.calls[-1].messages)
 
 
 def _as_theirs(record: SkillRecord) -> dict[str, Any]:
