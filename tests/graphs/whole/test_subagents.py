@@ -125,7 +125,7 @@ def writer(text: str, workspace: Workspace | None = None, **parts: Any) -> Any:
 
 def boss(*tools: Any, workspace: Workspace | None = None) -> Any:
     calls = [call(tool.name, task="go") for tool in tools]
-    model = ScriptedChatModel([calls, "done"], replay="turn")
+    model = ScriptedChatModel([calls, "done", calls, "done"], replay="turn")
     return create_agent(model, tools, checkpointer=InMemorySaver(), workspace=workspace)
 
 
