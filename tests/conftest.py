@@ -88,6 +88,20 @@ def postgres_url(postgres_admin: str, worker: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def old_tables(postgres_url: str) -> Iterator[None]:
+    """Room for PostgresSaver's tables, which have one place in a database."""
+    _drop_old_tables(postgres_url)
+    yield
+    _drop_old_tables(postgres_url)
+
+
+def _drop_old_tables(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for name in ("s", "_blobs", "_writes", "_migrations"):
+            connection.execute(f"DROP TABLE IF EXISTS public.checkpoint{name}")
+
+
+@pytest.fixture
 def schema() -> str:
     """A schema name no other test uses."""
     return f"t_{secrets.token_hex(6)}"

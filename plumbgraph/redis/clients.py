@@ -15,7 +15,7 @@ import redis.asyncio as aredis
 from redis import exceptions
 
 from plumbgraph import plan as plans
-from plumbgraph.errors import StoreUnavailable
+from plumbgraph.errors import AccessDenied, StoreUnavailable
 from plumbgraph.redis.cluster import Address, Answers, Routing, Topology, routed
 from plumbgraph.redis.sources import ASYNC, SYNC, Server, source_of, target_of
 from plumbgraph.redis.wires import AsyncWires, Wires, Words
@@ -143,7 +143,7 @@ class Redis:
             if self._topology is not None:
                 return _judged(self._routed(batch, self._topology))
             return _judged(self._wires().exchange([command.words for command in batch]))
-        except (*_NOT_NOW, *_CONNECTION) as error:
+        except (exceptions.NoPermissionError, *_NOT_NOW, *_CONNECTION) as error:
             self._explain(error)
 
     async def asend(self, batch: Batch) -> Replies:
@@ -154,7 +154,7 @@ class Redis:
             if self._topology is not None:
                 return _judged(await self._arouted(batch, self._topology))
             return _judged(await self._awires().exchange([command.words for command in batch]))
-        except (*_NOT_NOW, *_CONNECTION) as error:
+        except (exceptions.NoPermissionError, *_NOT_NOW, *_CONNECTION) as error:
             self._explain(error)
 
     def _routed(self, batch: Batch, topology: Topology) -> Replies:
@@ -211,6 +211,12 @@ class Redis:
     def _explain(self, error: Exception) -> NoReturn:
         if isinstance(error, StoreUnavailable):
             raise error
+        if isinstance(error, exceptions.NoPermissionError):
+            raise AccessDenied(
+                f"Redis at {self.target!r} does not let this user connect: {error}.",
+                hint="Give the user the rights that `plumbgraph doctor --production` asks for.",
+                target=self.target,
+            ) from error
         if isinstance(error, _NOT_NOW):
             raise StoreUnavailable(
                 f"Redis at {self.target!r} refuses for now: {error}.",

@@ -59,7 +59,7 @@ def matches(expected: str, found: str) -> bool:
 
 
 @pytest.fixture
-def place(postgres_url: str, redis_url: str, tmp_path: Path) -> dict[str, str]:
+def place(postgres_url: str, redis_url: str, tmp_path: Path, old_tables: None) -> dict[str, str]:
     return {
         **os.environ,
         "PLUMBGRAPH_POSTGRES_URL": postgres_url,

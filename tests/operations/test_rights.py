@@ -20,7 +20,9 @@ from plumbgraph.state.retention import Retention
 
 
 @pytest.fixture
-def limited(postgres_url: str, schema: str, page: Callable[[str], list[str]]) -> Iterator[str]:
+def limited(
+    postgres_url: str, schema: str, page: Callable[[str], list[str]], old_tables: None
+) -> Iterator[str]:
     """URL of a role with the page's rights, made after the printed SQL was applied."""
     (sql,) = [each for each in page("sql") if "CREATE ROLE" in each]
     with psycopg.connect(postgres_url, autocommit=True) as admin:

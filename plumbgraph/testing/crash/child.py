@@ -110,8 +110,7 @@ def _invoked(graph: Any, setting: Setting, truth: Truth, result: dict[str, Any])
 def _claimed(graph: Any, setting: Setting) -> AbstractContextManager[Any]:
     """The thread for this process alone, where two resume at once and the saver has claims."""
     claim = getattr(graph.checkpointer, "claim", None)
-    begun = graph.checkpointer.get_tuple(_CONFIG) is not None
-    if claim is None or not (setting.double_resume and begun):
+    if claim is None or not setting.double_resume:
         return nullcontext()
     held: AbstractContextManager[Any] = claim("crash", ttl_s=CLAIM_S)
     return held

@@ -121,7 +121,7 @@ def crashing() -> Iterator[tuple[str, str]]:
     told = Settings.load(home=str(home), postgres_url=None, redis_url=None)
     with servers.up(home, settings=told) as up:
         found = next(one for one in servers.status(home).servers if one.kind == "postgres")
-        yield up.postgres_url, f"kill -9 $(pgrep -P {found.pid} -f writer)"
+        yield up.postgres_url, f"pkill -9 -P {found.pid} -f writer || true"
     servers.down(home)
     shutil.rmtree(home)
 

@@ -95,7 +95,11 @@ def test_a_connection_the_server_closed_meanwhile_is_made_anew(redis_url: str) -
     with Redis(redis_url) as server:
         assert server.send((Command("SET", "a", 1),)) == [True]
         with redis.Redis.from_url(redis_url) as other:
-            other.client_kill_filter(_type="normal", skipme=True)
+            own = other.client_id()
+            database = str(other.connection_pool.connection_kwargs.get("db", 0))
+            for client in other.client_list():
+                if client["db"] == database and client["id"] != str(own):
+                    other.client_kill_filter(_id=client["id"])
         time.sleep(0.1)
         assert server.send((Command("GET", "a"),)) == [b"1"]
 

@@ -265,9 +265,8 @@ def test_a_role_without_rights_is_found(postgres_url: str, schema: str) -> None:
 
 def test_a_redis_user_without_rights_is_found(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as admin:
-        admin.execute_command(
-            "ACL", "SETUSER", "reader", "on", "nopass", "~plumb:*", "+@read", "+info", "+time"
-        )
+        rights = "reader on nopass ~plumb:* +@read +info +time +select"
+        admin.execute_command("ACL", "SETUSER", *rights.split())
         try:
             url = re.sub(r"^(\w+)://", r"\1://reader:any@", redis_url)
             told = Settings.load(postgres_url=None, redis_url=url)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -113,15 +112,6 @@ def test_rules_prune_all_threads_and_can_be_tried(saver: PlumbSaver) -> None:
     assert "rules are for all threads" in mixed["error"]["message"]
 
 
-@pytest.fixture
-def old_tables(postgres_url: str) -> Iterator[None]:
-    """Room for PostgresSaver's tables, which have one place in a database."""
-    yield
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        for name in ("s", "_blobs", "_writes", "_migrations"):
-            connection.execute(f"DROP TABLE IF EXISTS public.checkpoint{name}")
-
-
 def test_threads_go_out_to_postgres_saver_and_come_in_from_it(
     saver: PlumbSaver, postgres_url: str, old_tables: None
 ) -> None:
@@ -178,7 +168,7 @@ def _sql(text: str) -> Any:
 def test_maintain_removes_old_threads_with_all_they_left(saver: PlumbSaver) -> None:
     fill(saver, "a")
     tried = told("maintain", "--ttl", "0s", "--dry-run")
-    assert tried == {"threads_removed": 1, "checkpoints_removed": 0}
+    assert tried == {"threads_removed": 1, "checkpoints_removed": 0, "leases_freed": 0}
     done = told("maintain", "--ttl", "0s", "--grace", "2m")
     assert done["threads_removed"] == 1
     assert saver.threads() == []
