@@ -103,7 +103,7 @@ class RouterNode(Node):
         if not isinstance(router, CostRouter):
             router = yield off_loop(router, runtime)
         if not isinstance(router, CostRouter):
-            return {"route": None, "ledger": ledger_of(state["messages"])}
+            return {"route": None, "ledger": unbooked(state)}
         health, names = router.health, router.names
         states = yield Ask(lambda: health.states(names), lambda: health.astates(names))
         resting = [name for name, told in states.items() if told is Health.RESTING]
@@ -112,7 +112,7 @@ class RouterNode(Node):
         request = request_for(route, messages, node=self.name, now=router.clock.now())
         decision = router.decide(request, closed=resting)
         report_decision(decision, request)
-        return {"route": decision.to_dict(), "ledger": ledger_of(messages)}
+        return {"route": decision.to_dict(), "ledger": unbooked(state)}
 
     def model(self, state: State, runtime: Runtime[Any]) -> BaseChatModel:
         """The chat model that carries out the state's decision; for `ModelNode`."""
@@ -136,6 +136,12 @@ def ledger_of(messages: list[BaseMessage]) -> Rows:
     """The rows of a thread's routed answers, by charge id."""
     marks = [m.response_metadata.get(MARK) for m in messages if isinstance(m, AIMessage)]
     return {mark["charge_id"]: _row(mark) for mark in marks if mark}
+
+
+def unbooked(state: State) -> Rows:
+    """The rows of routed answers that the state's ledger does not hold yet."""
+    held = state.get("ledger") or {}
+    return {key: row for key, row in ledger_of(state["messages"]).items() if key not in held}
 
 
 def _row(mark: Mapping[str, Any]) -> dict[str, Any]:

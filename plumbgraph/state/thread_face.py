@@ -136,10 +136,14 @@ class ThreadFace:
         for pause in waiting.pauses():
             for flight in self._core.puts.of(key):
                 flight.result(max(0.0, until - time.monotonic()))
-            if self._core.committed.get(key) or self._core.db.run(waiting.exists(self._core, *key)):
+            if self._core.committed.get(key):
                 return True
-            if time.monotonic() >= until:
-                return False
+            late = time.monotonic() >= until
+            if late or pause >= waiting.ASK_FROM_S:
+                if self._core.db.run(waiting.exists(self._core, *key)):
+                    return True
+                if late:
+                    return False
             time.sleep(pause)
         return False
 
@@ -156,10 +160,12 @@ class ThreadFace:
                 await asyncio.wait_for(asyncio.wrap_future(flight), until - time.monotonic())
             if self._core.committed.get(key):
                 return True
-            if await self._core.db.arun(waiting.exists(self._core, *key)):
-                return True
-            if time.monotonic() >= until:
-                return False
+            late = time.monotonic() >= until
+            if late or pause >= waiting.ASK_FROM_S:
+                if await self._core.db.arun(waiting.exists(self._core, *key)):
+                    return True
+                if late:
+                    return False
             await asyncio.sleep(pause)
         return False
 

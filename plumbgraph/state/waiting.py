@@ -17,6 +17,10 @@ SELECT t.deleted_at IS NOT NULL, EXISTS (
 FROM {schema}.thread t WHERE t.tenant = %(tenant)s AND t.thread_id = %(thread)s"""
 
 
+ASK_FROM_S = 0.01
+"""Before this pause only this process is looked at: its own put is seldom further away."""
+
+
 def pauses() -> Iterator[float]:
     """Seconds to wait between looks: short at first, then patient."""
     return chain((0.001, 0.002, 0.004, 0.01, 0.02, 0.05, 0.1, 0.2), repeat(0.5))

@@ -131,9 +131,10 @@ class Crew:
         return len(self.reached) / (len(self.size.names) * load_turns(self.size))
 
     def growth(self) -> float:
-        """Most MB that a worker which was not killed grew over the second half of its life."""
+        """Most MB that a worker which was never killed grew over the second half of its life."""
         grown = [0.0]
-        for child in self.alive.values():
+        for number in range(self.size.workers // 2, self.size.workers):
+            child = self.alive[number]
             weights = self.resident.get(child.pid, [])
             if len(weights) >= 8:
                 half = weights[len(weights) // 2 : len(weights) // 2 + 2]
@@ -222,7 +223,7 @@ def troubled(crew: Crew, place: dict[str, Any], *, within_s: float) -> None:
     """Let the crew work, and trouble it at its way: kills, a restart and a failover."""
     size = crew.size
     troubles: list[tuple[float, Any]] = [
-        (0.1 + 0.8 * n / size.kills, partial(crew.kill, n % size.workers))
+        (0.1 + 0.8 * n / size.kills, partial(crew.kill, n % (size.workers // 2)))
         for n in range(size.kills)
     ]
     troubles += [
