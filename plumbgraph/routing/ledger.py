@@ -166,6 +166,7 @@ class RedisLedger:
         ]
 
     def _doubts(self) -> RedisPlan[list[Doubt]]:
+        yield from self._one("late", 0)
         (told,) = _checked((yield (Command("HGETALL", self._keys()[4]),)))
         return [doubt_of(lease.decode(), json.loads(text)) for lease, text in _pairs(told)]
 

@@ -26,7 +26,7 @@ from redis.crc import key_slot
 from plumbgraph import Workspace, servers
 from plumbgraph.content import PostgresBlobs
 from plumbgraph.memory import MemoryStore
-from plumbgraph.routing import Budget, Limit, Payer
+from plumbgraph.routing import Budget, Limit
 from plumbgraph.settings import Settings
 from plumbgraph.state import PlumbSaver
 from plumbgraph.testing.bouncer import pgbouncer
@@ -281,7 +281,6 @@ def doubted(budget: Budget, wanted: int) -> int:
     """Calls counted with their worst case; one whose settlement was forgotten becomes one."""
     end = time.monotonic() + LEASE_S + 10
     while len(budget.doubts()) < wanted and time.monotonic() < end:
-        budget.balances(Payer(thread="t0"))
         time.sleep(1)
     return len(budget.doubts())
 

@@ -74,6 +74,7 @@ end
 local function to_doubt(keys, id, why)
   local facts = redis.call("HGET", keys[LEASE], id)
   if not facts then
+    redis.call("ZREM", keys[DUE], id)
     return 0
   end
   local lease = cjson.decode(facts)
@@ -195,6 +196,19 @@ end)
 -- args: lease, why; the call may have been billed
 define("doubt", function(keys, args)
   return to_doubt(keys, args[1], args[2])
+end)
+
+-- args: now_ms; leases that ran out become doubts, also where nobody reserves any more
+-- returns how many doubts there are
+define("late", function(keys, args)
+  local now = clock(args[1])
+  for _ = 1, 100 do
+    if redis.call("ZCOUNT", keys[DUE], "-inf", whole(now)) == 0 then
+      break
+    end
+    sweep(keys, now)
+  end
+  return redis.call("HLEN", keys[DOUBT])
 end)
 
 -- args: grant id, nano, now_ms, account, period; a grant counts once

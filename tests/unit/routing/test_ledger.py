@@ -96,6 +96,15 @@ def test_what_was_not_billed_is_released(ledger: Ledger) -> None:
     assert sums(ledger) == [(0, 0), (0, 0)]
 
 
+def test_a_lease_that_ran_out_is_listed_although_nobody_reserves_any_more(ledger: Ledger) -> None:
+    for number in range(3):
+        ledger.reserve(lease(f"dead {number}", 100), ttl_s=0.05)
+    ledger.reserve(lease("alive", 100), ttl_s=60)
+    time.sleep(0.1)
+    assert sorted(doubt.lease for doubt in ledger.doubts()) == [f"dead {n}" for n in range(3)]
+    assert sums(ledger) == [(300, 100), (300, 100)]
+
+
 def test_a_doubt_counts_as_spent_until_a_late_charge_clears_it(ledger: Ledger) -> None:
     held = lease("one")
     ledger.reserve(held, ttl_s=60)
