@@ -99,7 +99,7 @@ class Checkout:
         known = self._seen if self._seen and self._holds(owner, self._seen.digest) else None
         buffer = Buffer(keep=True)
         with self._opened() as handle:
-            seen = yield from self._scan(buffer).folder(handle, known)
+            seen = yield from self._scan(buffer).root(handle, known)
         manifest = _manifest(seen)
         held = manifest.digest
         if parents is not None and held != unless:
@@ -134,7 +134,7 @@ class Checkout:
     def status(self) -> BlobPlan[Manifest]:
         """The folder as it is, recorded nowhere."""
         with self._opened() as handle:
-            return _manifest((yield from self._scan(Buffer(keep=False)).folder(handle, self._seen)))
+            return _manifest((yield from self._scan(Buffer(keep=False)).root(handle, self._seen)))
 
     def restore(self, root: str, owner: str, held: str | None = None) -> BlobPlan[Restored]:
         """Bring the folder to a manifest, touching only what differs.
@@ -146,7 +146,7 @@ class Checkout:
         """
         latest = self._seen.digest if self._seen else None
         with self._opened() as handle:
-            seen = yield from self._scan(Buffer(keep=False)).folder(handle, self._seen)
+            seen = yield from self._scan(Buffer(keep=False)).root(handle, self._seen)
             changes = yield from compare(self.trees, seen, root, self.rules.quota)
             if not changes:
                 self._seen = seen
@@ -156,7 +156,7 @@ class Checkout:
             yield from self._keep(owner, held or root)
             unknown = yield from unrecorded(self.trees, changes.doomed, latest, owner)
             done, hints = yield from self._apply(handle, root, changes, unknown)
-            seen = yield from self._scan(Buffer(keep=False), hints).folder(handle, seen)
+            seen = yield from self._scan(Buffer(keep=False), hints).root(handle, seen)
             if (yield from compare(self.trees, seen, root, self.rules.quota)):
                 raise WorkspaceChanging(
                     f"Somebody else writes in {str(self.folder)!r} while it is restored.",
@@ -254,7 +254,7 @@ class Checkout:
 
 
 def _manifest(seen: Seen) -> Manifest:
-    return Manifest(seen.digest, seen.files, seen.size, tuple(seen.left_below()))
+    return Manifest(seen.digest, seen.files, seen.size, seen.left_below())
 
 
 @contextmanager

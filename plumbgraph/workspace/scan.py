@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from operator import is_
 
 from plumbgraph.clock import Clock
@@ -14,8 +13,10 @@ from plumbgraph.content.digest import digest_of
 from plumbgraph.errors import WorkspaceChanging, WorkspaceQuota, WorkspaceUnsafe
 from plumbgraph.workspace import files
 from plumbgraph.workspace.exclude import BY_RULE, Excludes
+from plumbgraph.workspace.files import Key
 from plumbgraph.workspace.names import MODES, collisions, escapes
 from plumbgraph.workspace.ops import BlobPlan, Missing, Put
+from plumbgraph.workspace.sweep import Known, Pack, packed, sweep
 from plumbgraph.workspace.tree import encode_blocks, encode_tree, totals
 from plumbgraph.workspace.values import BLOCK, LARGE, Dir, Entry, File, Left, Link, Quota
 
@@ -52,18 +53,32 @@ class Seen:
     size: int = 0
     own_files: int = 0
     own_size: int = 0
+    _pack: Pack | None = None
+    _left: tuple[Left, ...] | None = None
+
+    def packed(self, path: str) -> Pack | None:
+        """What a sweep compares, for this folder at `path`; nothing if it must be listed."""
+        if self._pack is None and self.key is not None:
+            self._pack = packed(path, self.key, self.keys)
+        return self._pack
+
+    def at(self, key: Key | None) -> None:
+        """Take the folder's own stat key, when all in it was found as it is known."""
+        self.key, self._pack = key, None
 
     @property
     def bare(self) -> bool:
         """Whether nothing of it is kept although it is not empty; it is in no manifest then."""
         return not self.tree and bool(self.left or self.dirs)
 
-    def left_below(self, path: str = "") -> list[Left]:
+    def left_below(self) -> tuple[Left, ...]:
         """Everything that is not kept, here and below."""
-        found = [Left(_join(path, name), why) for name, (why, _) in sorted(self.left.items())]
-        for name, seen in sorted(self.dirs.items()):
-            found += seen.left_below(_join(path, name))
-        return found
+        if self._left is None:
+            found = [Left(name, why) for name, (why, _) in sorted(self.left.items())]
+            for name, seen in sorted(self.dirs.items()):
+                found += [Left(f"{name}/{each.path}", each.reason) for each in seen.left_below()]
+            self._left = tuple(found)
+        return self._left
 
 
 class Buffer:
@@ -116,25 +131,33 @@ class Scan:
     hints: Mapping[str, tuple[files.Key, Entry, list[str]]] = field(default_factory=dict)
     portable: bool = False
     listed: bool = False
+    _known: Known = field(default_factory=Known)
     _files: int = 0
     _size: int = 0
 
-    def folder(self, handle: int, known: Seen | None, path: str = "") -> BlobPlan[Seen]:
-        """Look at one folder and all below; what did not change is `known` itself."""
+    def root(self, handle: int, known: Seen | None) -> BlobPlan[Seen]:
+        """Look at the whole folder; what did not change is `known` itself."""
+        if known is not None:
+            self._known = sweep(handle, known)
+            if "" in self._known.whole:
+                self._count(known.files, known.size, "")
+                return known
+        return (yield from self._folder(handle, known, ""))
+
+    def _folder(self, handle: int, known: Seen | None, path: str) -> BlobPlan[Seen]:
         status = os.fstat(handle)
         mode = status.st_mode & MODES
         if path.count("/") >= self.quota.depth:
             raise WorkspaceUnsafe(f"{path!r} lies too deep.", path=path)
         key = self._own_key(status)
-        if known is not None and known.mode == mode and _as_it_was(handle, known, key, path):
-            known.key = key
+        if known is not None and self._is_as_it_was(handle, known, mode, key, path):
             dirs = {}
             for name, was in known.dirs.items():
                 dirs[name] = yield from self._below(handle, name, was, path)
             if all(map(is_, dirs.values(), known.dirs.values())):
                 self._count(known.own_files, known.own_size, path)
                 return known
-            seen = replace(known, tree=_plain(known.tree), dirs=dirs)
+            seen = replace(known, tree=_plain(known.tree), dirs=dirs, _left=None)
             fresh: list[str] = []
         else:
             seen = Seen(mode, key)
@@ -147,6 +170,16 @@ class Scan:
         self._close(seen, known, path)
         return seen
 
+    def _is_as_it_was(
+        self, handle: int, known: Seen, mode: int, key: files.Key | None, path: str
+    ) -> bool:
+        if path in self._known.clean:
+            return True
+        if known.mode != mode or not _lists_the_same(handle, known, path):
+            return False
+        known.at(key)
+        return True
+
     def _own_key(self, status: os.stat_result) -> files.Key | None:
         if not self.listed or files.racy(status, self.clock.now()):
             return None
@@ -154,10 +187,13 @@ class Scan:
 
     def _below(self, parent: int, name: str, known: Seen | None, path: str) -> BlobPlan[Seen]:
         where = _join(path, name)
+        if known is not None and where in self._known.whole:
+            self._count(known.files, known.size, where)
+            return known
         with files.guarded(where):
             handle = files.open_folder(name, parent)
         try:
-            return (yield from self.folder(handle, known, where))
+            return (yield from self._folder(handle, known, where))
         finally:
             os.close(handle)
 
@@ -290,20 +326,8 @@ class Scan:
             )
 
 
-def _as_it_was(handle: int, known: Seen, own: files.Key | None, path: str) -> bool:
-    """Whether every name here is the known one, by its stat key; folders are not entered."""
-    if own is not None and own == known.key:
-        # No name came or went: the files alone are looked at, in one sweep without a listing.
-        look = partial(os.stat, dir_fd=handle, follow_symlinks=False)
-        with files.guarded(path):
-            try:
-                return list(map(files.key_of, map(look, known.keys))) == list(known.keys.values())
-            except FileNotFoundError:
-                return False
-    return _lists_the_same(handle, known, path)
-
-
 def _lists_the_same(handle: int, known: Seen, path: str) -> bool:
+    """Whether every name here is the known one, by its stat key; folders are not entered."""
     keys, dirs, left, key_of = known.keys, known.dirs, known.left, files.key_of
     count = 0
     with files.guarded(path), os.scandir(handle) as entries:
