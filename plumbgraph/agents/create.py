@@ -79,6 +79,7 @@ def build_agent(model: AnyModel, tools: Sequence[AnyTool] = (), **parts: Unpack[
 
     The order is recall and `before` once, then for each turn guard, `each_turn`, skills and route,
     the model and its tools, and when the model asks for no more tools `after` and remember once.
+    What only decides (guard, skills, route) shares the super-step of the model.
 
     Args:
         model: A chat model, `provider:name`, a function `(state, runtime)` that gives a model, or
@@ -119,11 +120,17 @@ def _stages(model: AnyModel, tools: Sequence[BaseTool], parts: Parts) -> Stages:
         skilled=skilled,
         policy=rules,
     )
-    turn = [GuardNode(guard) if guard else None, *parts.get("each_turn", ()), skilled, route, asks]
+    turn = part.turn_nodes(
+        parts.get("each_turn", ()),
+        asks,
+        guard=GuardNode(guard) if guard else None,
+        skilled=skilled,
+        route=route,
+    )
     first, last = ([memory.recall], [memory.remember]) if memory else ([], [])
     return Stages(
         [*part.repair_nodes(every, journal), *first, *parts.get("before", ())],
-        [each for each in turn if each],
+        turn,
         part.tool_step(
             every,
             parts.get("tool_node"),

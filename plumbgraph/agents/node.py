@@ -54,6 +54,11 @@ class Node(Runnable[Any, Any]):
     def __init__(self, *, name: str | None = None) -> None:
         self.name = name or type(self).__name__
 
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """The names of what happens in this one step, in order."""
+        return (self.name,)
+
     @abstractmethod
     def plan(
         self, state: State, runtime: Runtime[Any], config: RunnableConfig | None

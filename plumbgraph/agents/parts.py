@@ -10,19 +10,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langgraph.prebuilt import ToolNode
-from langgraph.runtime import Runtime
-from typing_extensions import override
 
 from plumbgraph.agents.gate import GateNode, gates, permitted_model, speaks_of_models
 from plumbgraph.agents.model import ChooseModel, ModelNode, Section
 from plumbgraph.agents.models import resolve_model
-from plumbgraph.agents.node import Ask, Node, State
+from plumbgraph.agents.node import Node
 from plumbgraph.agents.remembering import Memory
+from plumbgraph.agents.turn import TurnNode
 from plumbgraph.errors import PlumbError, SettingsError
-from plumbgraph.plan import Plan
 from plumbgraph.policy import Policy, Rules
 
 if TYPE_CHECKING:
@@ -131,25 +129,35 @@ def model_node(
         node: Node = skilled.model_node(asked, tools, system=system)
     else:
         node = ModelNode(asked, tools, system=system)
-    return BilledNode(node) if route else node
+    if route is None:
+        return node
+    from plumbgraph.agents.routing import RoutedNode  # noqa: PLC0415 - only with a router
+
+    return RoutedNode(node, route)
 
 
-class BilledNode(Node):
-    """A model node whose answers go into the ledger in the step that stores them."""
+def turn_nodes(
+    own: Sequence[Runnable[Any, Any]],
+    asks: Node,
+    *,
+    guard: Node | None,
+    skilled: Node | None,
+    route: RouterNode | None,
+) -> list[Runnable[Any, Any]]:
+    """The nodes of a turn. What only decides shares the super-step of what comes after it.
 
-    def __init__(self, inner: Node) -> None:
-        super().__init__(name=inner.name)
-        self.inner = inner
-        self.state_schema = inner.state_schema  # type: ignore[misc]
+    Nodes of the user's own keep their place between the guard and the rest. A router without a
+    journal keeps a step of its own, whose checkpoint holds its decision before money is spent.
+    """
+    first = [guard] if guard and own else []
+    deciding = [each for each in (None if first else guard, skilled) if each]
+    if route is not None and route.journal is None:
+        return [*first, *own, _folded(route, deciding), asks]
+    return [*first, *own, _folded(asks, deciding)]
 
-    @override
-    def plan(
-        self, state: State, runtime: Runtime[Any], config: RunnableConfig | None
-    ) -> Plan[Ask, Any, dict[str, Any]]:
-        from plumbgraph.agents.routing import ledger_of  # noqa: PLC0415 - loaded with the router
 
-        update = yield from self.inner.plan(state, runtime, config)
-        return {**update, "ledger": ledger_of(update["messages"])}
+def _folded(last: Node, before: Sequence[Node]) -> Node:
+    return TurnNode(last, before) if before else last
 
 
 def tool_step(

@@ -13,6 +13,7 @@ from langgraph.runtime import Runtime
 from typing_extensions import TypedDict, override
 
 from plumbgraph.agents.node import Ask, Node, State, off_loop
+from plumbgraph.agents.stages import merged_schema
 from plumbgraph.plan import Plan
 from plumbgraph.routing.booking import report_decision
 from plumbgraph.routing.call import Answer, Asked, Offer
@@ -69,6 +70,9 @@ class RouterNode(Node):
         route = RouterNode(router)
         agent = create_agent(route.model, tools, each_turn=[route])
 
+    As the model of `create_agent` it is a step of its own only without a journal: with one the
+    decision is on record before the call, so it is made in the step of the call; see `RoutedNode`.
+
     Args:
         router: Decides; or a function of the runtime that gives each run its router, or the
             plain model that answers without one. It is called off the loop, often: let it cache.
@@ -76,6 +80,7 @@ class RouterNode(Node):
         journal: Keeps decisions and answers for a resumed run.
         needs: Profile fields that the calls need, such as `tool_calling`.
         name: The node's name in the graph.
+        asks: Name of the node that asks the model, under which outcomes are learnt.
     """
 
     state_schema = RouteState
@@ -88,12 +93,14 @@ class RouterNode(Node):
         journal: Journal | None = None,
         needs: frozenset[str] = frozenset(),
         name: str = "router",
+        asks: str = "model",
     ) -> None:
         super().__init__(name=name)
         self.router = router
         self.describe = describe
         self.journal = journal
         self.needs = needs
+        self.asks = asks
 
     @override
     def plan(
@@ -109,14 +116,15 @@ class RouterNode(Node):
         resting = [name for name, told in states.items() if told is Health.RESTING]
         messages = state["messages"]
         route = self._route(state)
-        request = request_for(route, messages, node=self.name, now=router.clock.now())
+        request = request_for(route, messages, node=self.asks, now=router.clock.now())
         decision = router.decide(request, closed=resting)
         report_decision(decision, request)
         return {"route": decision.to_dict(), "ledger": unbooked(state)}
 
     def model(self, state: State, runtime: Runtime[Any]) -> BaseChatModel:
         """The chat model that carries out the state's decision; for `ModelNode`."""
-        told = state.get("route")
+        decided: list[Decision] | None = state.get(_DECIDED)
+        told = state.get("route") if decided is None else None
         router = self.router if isinstance(self.router, CostRouter) else self.router(runtime)
         if not isinstance(router, CostRouter):
             return router
@@ -125,11 +133,51 @@ class RouterNode(Node):
             journal=self.journal,
             route=self._route(state),
             decision=Decision.from_dict(told) if told else None,
+            tell=None if decided is None else decided.append,
         )
 
     def _route(self, state: State) -> Route:
         route = self.describe(state)
         return replace(route, needs=route.needs | self.needs) if self.needs else route
+
+
+_DECIDED = "plumbgraph_decided"  # in the state as the nodes inside see it, never in a channel
+
+
+class RoutedNode(Node):
+    """A model node with a router: its answers go into the ledger in the step that stores them.
+
+    Where the router has a journal the decision is made in this step too; it is on record, with
+    the money it reserved, before the model is asked.
+
+    Args:
+        inner: The model node, whose model is the router's.
+        route: The router.
+    """
+
+    def __init__(self, inner: Node, route: RouterNode) -> None:
+        super().__init__(name=inner.name)
+        self.inner, self.route = inner, route
+        schema = merged_schema([inner.state_schema, route.state_schema])
+        self.state_schema = schema  # type: ignore[misc]  # an instance's own
+
+    @property
+    @override
+    def inside(self) -> tuple[str, ...]:
+        own = () if self.route.journal is None else self.route.inside
+        return (*own, *self.inner.inside)
+
+    @override
+    def plan(
+        self, state: State, runtime: Runtime[Any], config: RunnableConfig | None
+    ) -> Plan[Ask, Any, dict[str, Any]]:
+        if self.route.journal is None:
+            update = yield from self.inner.plan(state, runtime, config)
+            return {**update, "ledger": ledger_of(update["messages"])}
+        decided: list[Decision] = []
+        update = yield from self.inner.plan({**state, _DECIDED: decided}, runtime, config)
+        rows = {**unbooked(state), **ledger_of(update["messages"])}
+        return {**update, "route": decided[-1].to_dict() if decided else None, "ledger": rows}
 
 
 def ledger_of(messages: list[BaseMessage]) -> Rows:

@@ -119,6 +119,8 @@ def _names(steps: Sequence[Step]) -> list[str]:
 
 
 def _about(step: Step) -> dict[str, str]:
-    """What Studio shows of a node besides its name: the first line of its documentation."""
-    told = (inspect.getdoc(type(step)) or "").partition("\n")[0]
+    """What Studio shows of a node besides its name: what happens in it, or its first line."""
+    inside = getattr(step, "inside", ())
+    told = f"In this order: {', '.join(inside)}." if len(inside) > 1 else ""
+    told = told or (inspect.getdoc(type(step)) or "").partition("\n")[0]
     return {"description": told} if told else {}

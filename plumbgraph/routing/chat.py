@@ -111,6 +111,7 @@ class RoutedChatModel(BaseChatModel):
         journal: Keeps decisions and answers for a resumed run.
         route: What is said of every call through this object.
         decision: A decision already made, by a `RouterNode`; else each call makes its own.
+        tell: Is told the decision behind each answer.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -119,6 +120,7 @@ class RoutedChatModel(BaseChatModel):
     journal: Any = Field(default=None, exclude=True, repr=False)
     route: Route = Field(default_factory=Route)
     decision: Decision | None = None
+    tell: Callable[[Decision], None] | None = Field(default=None, exclude=True, repr=False)
 
     def __init__(self, router: CostRouter, **settings: Any) -> None:
         super().__init__(router=router, **settings)
@@ -231,6 +233,8 @@ class RoutedChatModel(BaseChatModel):
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     def _mark(self, answer: Answer) -> dict[str, Any]:
+        if self.tell is not None:
+            self.tell(answer.decision)
         mark = mark_of(self.router, answer.decision, answer.charge)
         return {**mark, "replayed": answer.replayed, "replayable": answer.replayable}
 
