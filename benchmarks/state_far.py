@@ -34,6 +34,7 @@ def threads(
             )
             base = 0.0
             for name, peer in found.items():
+                run(peer, "first", 2)  # opens the saver, which not all do safely in 16 threads
                 together(peer, "warm", count, 8)
                 began = time.perf_counter()
                 together(peer, "t", count, steps)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_LEAD = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
+_LEASE_S = 60.0
 
 
 @app.command()
@@ -58,11 +58,28 @@ def maintain(
 
 @contextmanager
 def _leads(plumbing: Opened) -> Iterator[bool]:
-    """Whether this process is the one that maintains now; held by a lock that dies with it."""
-    database = plumbing.saver.database
-    with database.transaction() as connection:
-        row = connection.execute(_LEAD, (f"plumbgraph:maintain:{database.schema}",)).fetchone()
-        yield bool(row and row[0])
+    """Whether this process is the one that maintains now.
+
+    By a lease that is renewed while the round lasts: it keeps no transaction open, which would
+    hold back the removal of dead rows, and a process that dies leaves it within a minute.
+    """
+    from plumbgraph.errors import ThreadBusy  # noqa: PLC0415 - quick start
+    from plumbgraph.state.claims import UPKEEP, is_gone  # noqa: PLC0415 - quick start
+
+    saver = plumbing.saver.for_tenant(UPKEEP)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(saver.claim("maintain", ttl_s=_LEASE_S))
+        except ThreadBusy as busy:
+            before = str(busy.facts.get("owner"))
+            leads = False
+            if is_gone(before):
+                with suppress(ThreadBusy):
+                    stack.enter_context(saver.claim("maintain", ttl_s=_LEASE_S, after=before))
+                    leads = True
+        else:
+            leads = True
+        yield leads
 
 
 def maintained(

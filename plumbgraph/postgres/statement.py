@@ -6,6 +6,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+from psycopg import errors
+
 Row: TypeAlias = tuple[Any, ...]
 Batch: TypeAlias = tuple["Statement", ...]
 Replies: TypeAlias = list[list[Row]]
@@ -28,3 +30,11 @@ class Statement:
     sql: str
     params: Sequence[Any] | Mapping[str, Any] = ()
     binary: bool = True
+
+
+def either(statement: Statement, older: Statement) -> SqlPlan[list[Row]]:
+    """The rows of a statement, or of its older form where the schema was not migrated yet."""
+    try:
+        return (yield (statement,))[0]
+    except (errors.UndefinedColumn, errors.UndefinedTable):
+        return (yield (older,))[0]

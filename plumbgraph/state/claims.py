@@ -30,6 +30,9 @@ from plumbgraph.tracing import emit
 _RENEWALS = 3
 _SOON_S = 0.05
 
+UPKEEP = "plumbgraph:upkeep"
+"""A tenant of no threads, whose leases stand for work that one process does at a time."""
+
 _TAKE = """
 INSERT INTO {schema}.thread AS t (tenant, thread_id, epoch, owner, claimed_at, lease_until)
 VALUES (%(tenant)s, %(thread)s, 1, %(owner)s, clock_timestamp(),

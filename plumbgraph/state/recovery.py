@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -11,7 +12,7 @@ from langgraph.errors import GraphBubbleUp
 
 from plumbgraph.errors import ClaimLost, ThreadDeleted
 from plumbgraph.plan import Plan
-from plumbgraph.postgres.statement import Batch, Replies, SqlPlan, Statement
+from plumbgraph.postgres.statement import Batch, Replies, SqlPlan, Statement, either
 from plumbgraph.state import context, status
 from plumbgraph.state.codec import dump_item, load_item
 from plumbgraph.state.core import Core
@@ -93,11 +94,16 @@ _NEXT_ACCEPTED = """
 SELECT a.number, a.input FROM {schema}.accepted a JOIN {schema}.thread t ON t.id = a.thread
 WHERE t.tenant = %(tenant)s AND t.thread_id = %(thread)s ORDER BY a.number LIMIT 1"""
 
-_CANDIDATES = """
-SELECT t.thread_id FROM {schema}.thread t
-WHERE t.tenant = %(tenant)s AND t.deleted_at IS NULL AND t.parked IS NULL
+_FREE = """
+    t.tenant = %(tenant)s AND t.deleted_at IS NULL AND t.parked IS NULL
     AND coalesce(t.lease_until <= clock_timestamp(), true)
-    AND coalesce(t.retry_at <= clock_timestamp(), true)
+    AND coalesce(t.retry_at <= clock_timestamp(), true)"""
+
+_OLDER_CANDIDATES = (
+    """
+SELECT t.thread_id, NULL::timestamptz FROM {schema}.thread t WHERE"""
+    + _FREE
+    + """
     AND (t.owner IS NOT NULL OR t.attempts > 0
         OR EXISTS (SELECT FROM {schema}.accepted a WHERE a.thread = t.id
             AND a.accepted_at <= clock_timestamp() - make_interval(secs => %(grace)s::float8))
@@ -107,6 +113,45 @@ WHERE t.tenant = %(tenant)s AND t.deleted_at IS NULL AND t.parked IS NULL
                     - make_interval(secs => %(idle)s::float8)
                 AND s.touched_at > coalesce(t.claimed_at, '-infinity'))))
 ORDER BY t.retry_at NULLS FIRST LIMIT %(most)s::int"""
+)
+
+# Of the threads that nobody claimed only those are looked at that went idle since the last look:
+# whatever is touched moves to the end of that order, so that nothing is passed over. The mark
+# stays a minute behind, because a write counts from its beginning and shows at its end.
+_CANDIDATES = (
+    """
+WITH bounds AS MATERIALIZED (
+    SELECT coalesce((SELECT until FROM {schema}.looked WHERE tenant = %(tenant)s), '-infinity')
+        AS since, clock_timestamp() - make_interval(secs => %(idle)s::float8) AS until
+), near AS MATERIALIZED (
+    SELECT s.thread, s.ns, s.touched_at, s.minute FROM {schema}.stream s
+    WHERE s.tenant = %(tenant)s AND %(idle)s::float8 IS NOT NULL
+        AND s.minute >= (SELECT date_trunc('minute', since AT TIME ZONE 'UTC') FROM bounds)
+    ORDER BY s.minute FETCH FIRST (%(most)s::int) ROWS WITH TIES
+), named AS (
+    SELECT t.id FROM {schema}.thread t WHERE t.tenant = %(tenant)s AND t.deleted_at IS NULL
+        AND (t.owner IS NOT NULL OR t.attempts > 0)
+    UNION SELECT a.thread FROM {schema}.accepted a
+    WHERE a.accepted_at <= clock_timestamp() - make_interval(secs => %(grace)s::float8)
+    UNION SELECT near.thread FROM bounds, near JOIN {schema}.thread t ON t.id = near.thread
+    WHERE near.ns = '' AND near.touched_at BETWEEN bounds.since AND bounds.until
+        AND near.touched_at > coalesce(t.claimed_at, '-infinity')
+), found AS MATERIALIZED (
+    SELECT t.thread_id, t.retry_at FROM {schema}.thread t WHERE"""
+    + _FREE
+    + """ AND t.id = ANY(ARRAY(SELECT id FROM named))
+)
+SELECT f.thread_id, CASE WHEN (SELECT count(*) FROM found) > %(most)s::int THEN NULL
+    WHEN (SELECT count(*) FROM near) < %(most)s::int THEN bounds.until
+    ELSE least(bounds.until, (
+        SELECT max(minute) AT TIME ZONE 'UTC' + interval '1 minute' FROM near)) END
+FROM bounds LEFT JOIN found f ON true ORDER BY f.retry_at NULLS FIRST LIMIT %(most)s::int"""
+)
+
+_LOOKED = """
+INSERT INTO {schema}.looked AS k (tenant, until)
+VALUES (%(tenant)s, least(%(until)s::timestamptz, clock_timestamp() - interval '1 minute'))
+ON CONFLICT (tenant) DO UPDATE SET until = greatest(k.until, excluded.until)"""
 
 _SUCCEEDED = """
 UPDATE {schema}.thread SET attempts = 0, retry_at = NULL
@@ -120,7 +165,7 @@ UPDATE {schema}.thread SET attempts = attempts + 1,
 WHERE tenant = %(tenant)s AND thread_id = %(thread)s RETURNING attempts, parked IS NOT NULL"""
 
 _UNPARK = """
-UPDATE {schema}.thread SET attempts = 0, retry_at = NULL, parked = NULL
+UPDATE {schema}.thread SET attempts = least(attempts, 1), retry_at = NULL, parked = NULL
 WHERE tenant = %(tenant)s AND thread_id = %(thread)s"""
 
 
@@ -154,15 +199,27 @@ def _next_accepted(
     return rows[0][0], load_item(serde, item)
 
 
-def candidates(tenant: str, rules: RecoveryRules) -> SqlPlan[Sequence[str]]:
-    """Threads that look as if they should be taken up."""
+def candidates(tenant: str, rules: RecoveryRules) -> SqlPlan[tuple[list[str], datetime | None]]:
+    """Threads that look as if they should be taken up.
+
+    Returns:
+        The threads, and up to when all idle ones were looked at once these are dealt with.
+    """
     params = {
         "tenant": tenant,
         "most": str(rules.most),
         "grace": str(rules.grace_s),
         "idle": None if rules.idle_s is None else str(rules.idle_s),
     }
-    return [row[0] for row in (yield (Statement(_CANDIDATES, params),))[0]]
+    older = Statement(_OLDER_CANDIDATES, params)
+    rows = yield from either(Statement(_CANDIDATES, params), older)
+    return [row[0] for row in rows if row[0] is not None], rows[0][1] if rows else None
+
+
+def looked(tenant: str, until: datetime | None) -> SqlPlan[None]:
+    """Note up to when idle threads were looked at, so that the next look begins there."""
+    if until is not None:
+        yield (Statement(_LOOKED, {"tenant": tenant, "until": until}),)
 
 
 def take_up(

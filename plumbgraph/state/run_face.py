@@ -83,7 +83,8 @@ class RunFace:
         """
         rules, tenant, found = rules or RecoveryRules(), self._core.tenant_of({}), []
 
-        for thread in self._core.db.run(recovery.candidates(tenant, rules)):
+        threads, until = self._core.db.run(recovery.candidates(tenant, rules))
+        for thread in threads:
 
             def send(step: Step, thread: str = thread) -> Replies:
                 if isinstance(step, Invoke):
@@ -97,6 +98,7 @@ class RunFace:
                     found.append(run(self._take_up(tenant, thread, rules), send))
             except (ThreadBusy, ThreadDeleted, ClaimLost):
                 found.append(Recovered(thread, "busy"))
+        self._core.db.run(recovery.looked(tenant, until))
         return [each for each in found if each.outcome != "idle"]
 
     async def arecover(
@@ -105,7 +107,8 @@ class RunFace:
         """Take up crashed and accepted threads once; see `recover`."""
         rules, tenant, found = rules or RecoveryRules(), self._core.tenant_of({}), []
 
-        for thread in await self._core.db.arun(recovery.candidates(tenant, rules)):
+        threads, until = await self._core.db.arun(recovery.candidates(tenant, rules))
+        for thread in threads:
 
             async def send(step: Step, thread: str = thread) -> Replies:
                 if isinstance(step, Invoke):
@@ -119,6 +122,7 @@ class RunFace:
                     found.append(await arun(self._take_up(tenant, thread, rules), send))
             except (ThreadBusy, ThreadDeleted, ClaimLost):
                 found.append(Recovered(thread, "busy"))
+        await self._core.db.arun(recovery.looked(tenant, until))
         return [each for each in found if each.outcome != "idle"]
 
     def _take_up(

@@ -12,7 +12,8 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import INTERRUPT, RESUME, TASKS
 
 from plumbgraph.errors import ThreadNotFound
-from plumbgraph.postgres.statement import SqlPlan, Statement
+from plumbgraph.postgres.statement import SqlPlan, Statement, either
+from plumbgraph.state.claims import UPKEEP
 from plumbgraph.state.codec import load_item
 from plumbgraph.state.core import Core
 from plumbgraph.state.frames import loads, place, unwrap
@@ -70,7 +71,7 @@ SELECT t.thread_id, coalesce(m.touched_at, a.accepted_at, t.claimed_at), c.step,
     t.claimed_at, t.lease_until > clock_timestamp(), t.parked, t.attempts, t.retry_at,
     coalesce(a.n, 0), c.body, c.id, t.secret, ARRAY(
         SELECT w.slot FROM {schema}.write w
-        WHERE w.stream = c.stream AND w.checkpoint = c.id AND w.slot < 0)
+        WHERE w.stream = c.stream AND w.checkpoint = c.id AND w.slot < 0), 0::bigint
 FROM {schema}.thread t
 LEFT JOIN LATERAL (
     SELECT max(s.touched_at) AS touched_at FROM {schema}.stream s WHERE s.thread = t.id
@@ -94,14 +95,43 @@ RETURNING t.thread_id"""
 _MANY = (
     _COLUMNS
     + """ AND (m.touched_at IS NOT NULL OR a.n > 0)
-ORDER BY m.touched_at DESC NULLS FIRST LIMIT %(most)s::int"""
+ORDER BY 2 DESC LIMIT %(most)s::int"""
 )
+# All streams of a minute or none: within it, what was touched last is decided below.
+_RECENT = (
+    """
+WITH recent AS MATERIALIZED (
+    SELECT s.thread FROM {schema}.stream s WHERE s.tenant = %(tenant)s
+    ORDER BY s.minute DESC FETCH FIRST (%(streams)s::int) ROWS WITH TIES
+), waiting AS (
+    SELECT a.thread FROM {schema}.accepted a JOIN {schema}.thread t ON t.id = a.thread
+    WHERE t.tenant = %(tenant)s ORDER BY a.number DESC LIMIT %(streams)s::int
+)"""
+    + _COLUMNS.replace("0::bigint", "(SELECT count(*) FROM recent)")
+    + """ AND t.id = ANY(ARRAY(SELECT thread FROM recent UNION SELECT thread FROM waiting))
+    AND (m.touched_at IS NOT NULL OR a.n > 0)
+ORDER BY 2 DESC LIMIT %(most)s::int"""
+)
+_WIDER = 8
+_ALL = 2**31 - 1
+
+# Jumps from one tenant to the next through the index, past all their threads.
+_TENANTS = """
+WITH RECURSIVE each AS (
+    (SELECT tenant FROM {schema}.thread ORDER BY tenant LIMIT 1)
+    UNION ALL
+    SELECT (SELECT t.tenant FROM {schema}.thread t WHERE t.tenant > each.tenant
+        ORDER BY t.tenant LIMIT 1)
+    FROM each WHERE each.tenant IS NOT NULL
+)
+SELECT tenant FROM each WHERE tenant <> %(upkeep)s AND (
+    SELECT true FROM {schema}.thread t WHERE t.tenant = each.tenant AND t.deleted_at IS NULL
+    LIMIT 1)"""
 
 
 def tenants() -> SqlPlan[list[str]]:
     """All tenants with a thread that was not deleted, sorted."""
-    sql = "SELECT DISTINCT tenant FROM {schema}.thread WHERE deleted_at IS NULL"
-    return sorted(row[0] for row in (yield (Statement(sql),))[0])
+    return sorted(row[0] for row in (yield (Statement(_TENANTS, {"upkeep": UPKEEP}),))[0])
 
 
 def free_leases(core: Core, tenant: str, serde: SerializerProtocol) -> SqlPlan[tuple[str, ...]]:
@@ -122,8 +152,15 @@ def free_leases(core: Core, tenant: str, serde: SerializerProtocol) -> SqlPlan[t
 def threads(
     core: Core, tenant: str, limit: int, serde: SerializerProtocol
 ) -> SqlPlan[list[ThreadInfo]]:
-    """The threads that were last active, newest first."""
-    rows = (yield (Statement(_MANY, {"tenant": tenant, "most": str(limit)}),))[0]
+    """The threads that were last active, newest first; reads about as many as it returns."""
+    streams, who = limit, {"tenant": tenant, "most": str(limit)}
+    while True:
+        ask = Statement(_RECENT, {**who, "streams": str(streams)})
+        rows = yield from either(ask, Statement(_MANY, who))
+        # A thread of many subgraphs has many streams, so that these may be few threads.
+        if not rows or len(rows) >= limit or rows[0][-1] < streams:
+            break
+        streams = min(streams * _WIDER, _ALL)
     return [
         ThreadInfo(
             row[0],
@@ -153,7 +190,7 @@ def _status(
     core: Core, tenant: str, row: Sequence[Any], serde: SerializerProtocol, *, ours: bool = False
 ) -> RunStatus:
     thread, _, _, owner, since, live, parked, attempts, retry_at, accepted, *rest = row
-    body, found, secret, special = rest
+    body, found, secret, special, _ = rest
     refs = {}
     if body is not None:
         cipher = core.cipher(tenant, thread, secret)

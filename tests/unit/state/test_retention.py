@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Annotated, Any, TypedDict
@@ -18,6 +20,7 @@ from plumbgraph.clock import SYSTEM
 from plumbgraph.errors import SettingsError, ThreadNotFound
 from plumbgraph.postgres.statement import Statement
 from plumbgraph.state import PlumbSaver, Retention
+from plumbgraph.state.claims import UPKEEP, default_owner
 from plumbgraph.state.retention import Row, age_s, to_keep
 
 
@@ -218,11 +221,36 @@ def test_leases_that_nobody_needs_are_ended(saver: PlumbSaver) -> None:
 
 
 def test_one_process_maintains_at_a_time(saver: PlumbSaver, postgres_url: str, schema: str) -> None:
-    saver.setup()
+    _run(saver, "t")
     with PlumbSaver(postgres_url, schema=schema) as other:
         first: Any = SimpleNamespace(saver=saver)
         second: Any = SimpleNamespace(saver=other)
         with _leads(first) as leads, _leads(second) as also:
             assert (leads, also) == (True, False)
+            assert saver.tenants() == ["default"], "the lease is nobody's thread"
+            with psycopg.connect(postgres_url) as connection:
+                # An open transaction would keep autovacuum from what the round removes.
+                sql = (
+                    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'plumbgraph' "
+                    "AND datname = current_database() AND state LIKE 'idle in transaction%'"
+                )
+                assert connection.execute(sql).fetchone() == (0,)
+        with _leads(second) as leads:
+            assert leads
+
+
+def test_a_maintainer_that_died_is_followed_at_once(
+    saver: PlumbSaver, postgres_url: str, schema: str
+) -> None:
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    dead = ":".join([*default_owner().split(":")[:-2], gone.stdout.strip(), "abc"])
+    lease = saver.for_tenant(UPKEEP).claim("maintain", owner=dead)
+    with lease, PlumbSaver(postgres_url, schema=schema) as other:
+        second: Any = SimpleNamespace(saver=other)
         with _leads(second) as leads:
             assert leads
