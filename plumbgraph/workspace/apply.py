@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 
-from plumbgraph.errors import WorkspaceUnsafe
 from plumbgraph.workspace import files
 from plumbgraph.workspace.compare import Changes
-from plumbgraph.workspace.ops import BlobPlan, Get
-from plumbgraph.workspace.reader import content
+from plumbgraph.workspace.ops import BlobPlan
+from plumbgraph.workspace.reader import Content, contents
 from plumbgraph.workspace.scan import BATCH_BYTES
 from plumbgraph.workspace.values import Entry, File
 
@@ -136,36 +135,23 @@ def _batches(wanted: dict[str, File]) -> Iterator[list[tuple[str, File]]]:
 
 
 def _write(site: Site, batch: list[tuple[str, File]]) -> BlobPlan[None]:
-    small = {path: file for path, file in batch if not file.large}
-    if small:
-        got: dict[str, bytes] = yield Get(
-            tuple(dict.fromkeys(file.digest for file in small.values()))
-        )
-        for path, file in small.items():
-            _place(site, path, file, _exactly(got[file.digest], file, path))
+    found = yield from contents(dict(batch))
     for path, file in batch:
-        if file.large:
-            _place(site, path, file, (yield from content(file, path)))
+        _place(site, path, file, found[path])
 
 
-def _exactly(data: bytes, file: File, path: str) -> list[bytes]:
-    if len(data) != file.size:
-        raise WorkspaceUnsafe(f"The content of {path!r} does not fit its size.", path=path)
-    return [data]
-
-
-def _place(site: Site, path: str, file: File, pieces: list[bytes]) -> None:
+def _place(site: Site, path: str, file: File, found: Content) -> None:
     parent, name = _split(path)
     handle, spare = site.writable(parent), site.spare_name()
     with files.guarded(path):
         try:
-            files.write_new(site.spare, spare, iter(pieces), file.mode, flush=site.flush)
+            files.write_new(site.spare, spare, iter(found.pieces), file.mode, flush=site.flush)
             os.rename(spare, name, src_dir_fd=site.spare, dst_dir_fd=handle)
         except BaseException:
             _forget(site.spare, spare)
             raise
         status = os.stat(name, dir_fd=handle, follow_symlinks=False)
-    site.hints[path] = (files.key_of(status), file, [])
+    site.hints[path] = (files.key_of(status), file, found.blocks)
 
 
 def _forget(folder: int, name: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from plumbgraph.errors import WorkspaceQuota, WorkspaceUnsafe
 from plumbgraph.workspace.names import split_path
@@ -149,25 +150,47 @@ def _deeper(old: Entry | None, new: Entry | None) -> bool:
     return a != b
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A file's bytes, in pieces; those of a file in blocks are its blocks."""
+
+    pieces: list[bytes]
+    blocks: list[str]
+
+
 def content(file: File, path: str = "") -> BlobPlan[list[bytes]]:
     """A file's content, in pieces."""
-    got: dict[str, bytes] = yield Get((file.digest,))
-    if not file.large:
-        return [_sized(got[file.digest], file, path)]
-    blocks = decode_blocks(got[file.digest], file, path)
-    pieces: list[bytes] = []
-    for start in range(0, len(blocks), _BATCH):
-        part = yield Get(tuple(dict.fromkeys(blocks[start : start + _BATCH])))
-        pieces += [part[digest] for digest in blocks[start : start + _BATCH]]
-    if sum(map(len, pieces)) != file.size:
-        raise WorkspaceUnsafe(f"The blocks of {path!r} do not fit its size.", path=path)
-    return pieces
+    return (yield from contents({path: file}))[path].pieces
 
 
-def _sized(data: bytes, file: File, path: str) -> bytes:
-    if len(data) != file.size:
-        raise WorkspaceUnsafe(f"The content of {path!r} does not fit its size.", path=path)
-    return data
+def contents(wanted: Mapping[str, File]) -> BlobPlan[dict[str, Content]]:
+    """The content of several files by their paths, in as few requests as there can be.
+
+    Raises:
+        WorkspaceUnsafe: What is stored does not fit a file's size.
+    """
+    got: dict[str, bytes] = yield Get(_once(file.digest for file in wanted.values()))
+    blocks = {
+        path: decode_blocks(got[file.digest], file, path)
+        for path, file in wanted.items()
+        if file.in_blocks
+    }
+    digests = _once(digest for listed in blocks.values() for digest in listed)
+    parts: dict[str, bytes] = {}
+    for start in range(0, len(digests), _BATCH):
+        parts.update((yield Get(digests[start : start + _BATCH])))
+    found: dict[str, Content] = {}
+    for path, file in wanted.items():
+        listed = blocks.get(path, [])
+        pieces = [parts[digest] for digest in listed] if file.in_blocks else [got[file.digest]]
+        if sum(map(len, pieces)) != file.size:
+            raise WorkspaceUnsafe(f"The content of {path!r} does not fit its size.", path=path)
+        found[path] = Content(pieces, listed)
+    return found
+
+
+def _once(digests: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(digests))
 
 
 def checked_quota(entries: Iterable[Entry], quota: Quota) -> tuple[int, int]:

@@ -57,7 +57,7 @@ class Shape:
         for entry in decode_tree(data).values():
             if isinstance(entry, Dir | File):
                 found.append(entry.digest)
-            if isinstance(entry, Dir) or (isinstance(entry, File) and entry.large):
+            if isinstance(entry, Dir) or (isinstance(entry, File) and entry.in_blocks):
                 self._kinds.setdefault(entry.digest, "tree" if isinstance(entry, Dir) else "blocks")
         return found
 

@@ -18,7 +18,7 @@ from plumbgraph.workspace.names import MODES, collisions, escapes
 from plumbgraph.workspace.ops import BlobPlan, Missing, Put
 from plumbgraph.workspace.sweep import Known, Pack, packed, sweep
 from plumbgraph.workspace.tree import encode_blocks, encode_tree, totals
-from plumbgraph.workspace.values import BLOCK, LARGE, Dir, Entry, File, Left, Link, Quota
+from plumbgraph.workspace.values import LARGE, WHOLE, Dir, Entry, File, Left, Link, Quota, block_of
 
 BATCH_BYTES = 8 << 20
 _ASK_FIRST = 64
@@ -35,7 +35,7 @@ class Seen:
         keys: Stat keys of files and links; `None` for one that must be read again.
         dirs: Folders below, also those of which nothing is kept.
         left: Names that are not kept, with the reason and whether they are folders.
-        blocks: Digests of a large file's blocks.
+        blocks: Digests of a file's blocks, where it has some.
         digest: The tree's digest.
         files: Files and links in and below it; `own_files` without those below.
         size: Their bytes, and `own_size` likewise.
@@ -269,27 +269,29 @@ class Scan:
         self, handle: int, name: str, status: os.stat_result, where: str, before: set[str]
     ) -> BlobPlan[tuple[File, list[str]]]:
         mode, size = status.st_mode & MODES, status.st_size
-        if size <= LARGE:
-            data = b"".join(files.read_steady(handle, name, where, LARGE + 1))
+        if size <= WHOLE:
+            data = b"".join(files.read_steady(handle, name, where, WHOLE + 1))
             if len(data) != size:
                 raise WorkspaceChanging(f"{where!r} changed while it was read.", path=where)
             digest = digest_of(data)
             self.buffer.add(digest, data)
             blocks: list[str] = []
         else:
-            blocks = yield from self._blocks(handle, name, where, before)
-            if len(blocks) != -(-size // BLOCK):
+            blocks = yield from self._blocks(handle, name, where, block_of(size), before)
+            if len(blocks) != -(-size // block_of(size)):
                 raise WorkspaceChanging(f"{where!r} changed while it was read.", path=where)
             listed = encode_blocks(blocks)
             digest = digest_of(listed)
             self.buffer.add(digest, listed)
         if self.buffer.size > BATCH_BYTES:
             yield from self.buffer.flush()
-        return File(mode, size, digest), blocks
+        return File(mode, size, digest, split=WHOLE < size <= LARGE), blocks
 
-    def _blocks(self, handle: int, name: str, where: str, before: set[str]) -> BlobPlan[list[str]]:
+    def _blocks(
+        self, handle: int, name: str, where: str, size: int, before: set[str]
+    ) -> BlobPlan[list[str]]:
         blocks: list[str] = []
-        for piece in files.read_steady(handle, name, where, BLOCK):
+        for piece in files.read_steady(handle, name, where, size):
             blocks.append(digest_of(piece))
             if blocks[-1] not in before:
                 self.buffer.add(blocks[-1], piece)

@@ -14,7 +14,7 @@ from typing import Any
 from plumbgraph.content.digest import SIZE, is_digest
 from plumbgraph.errors import WorkspaceUnsafe
 from plumbgraph.workspace.names import checked_mode, checked_name, checked_target
-from plumbgraph.workspace.values import BLOCK, Dir, Entry, File, Link, Step, Tree
+from plumbgraph.workspace.values import LARGE, WHOLE, Dir, Entry, File, Link, Step, Tree
 
 
 def encode_tree(tree: Tree) -> bytes:
@@ -25,8 +25,8 @@ def encode_tree(tree: Tree) -> bytes:
 
 def _row(name: str, entry: Entry) -> list[Any]:
     match entry:
-        case File(mode, size, digest):
-            return [name, "f", mode, size, digest]
+        case File(mode, size, digest, split):
+            return [name, "b" if split else "f", mode, size, digest]
         case Link(target):
             return [name, "l", target]
         case Dir(mode, digest, files, size):
@@ -57,6 +57,10 @@ def _entry(row: list[Any], path: str) -> Entry:
     match row:
         case [_, "f", mode, size, digest] if _count(size) and is_digest(digest):
             return File(checked_mode(mode, path), size, digest)
+        case [_, "b", mode, size, digest] if (
+            _count(size) and WHOLE < size <= LARGE and is_digest(digest)
+        ):
+            return File(checked_mode(mode, path), size, digest, split=True)
         case [_, "l", target]:
             return Link(checked_target(path, target))
         case [_, "d", mode, digest, files, size] if (
@@ -87,17 +91,17 @@ def checked_totals(entry: Dir, tree: Tree, path: str) -> None:
 
 
 def encode_blocks(digests: Sequence[str]) -> bytes:
-    """The block list of a large file."""
+    """The block list of a file."""
     return bytes.fromhex("".join(digests))
 
 
 def decode_blocks(data: bytes, file: File, path: str = "") -> list[str]:
-    """The digests of a large file's blocks.
+    """The digests of a file's blocks.
 
     Raises:
         WorkspaceUnsafe: Their number does not fit the file's size.
     """
-    if len(data) != SIZE * -(-file.size // BLOCK):
+    if len(data) != SIZE * -(-file.size // file.block):
         raise WorkspaceUnsafe(f"The block list of {path!r} does not fit its size.", path=path)
     return [data[at : at + SIZE].hex() for at in range(0, len(data), SIZE)]
 

@@ -8,27 +8,45 @@ from typing import Any, TypeAlias
 
 from plumbgraph.html import Rows
 
-BLOCK = 64 << 10
-"""Bytes in a block of a large file."""
+WHOLE = 64 << 10
+"""Files with more bytes than this are stored in blocks, so that a small change costs little."""
 
 LARGE = 1 << 20
-"""Files with more bytes than this are stored in blocks, so that a small change costs little."""
+"""Files with more bytes than this have large blocks, so that the list of them stays short."""
+
+BLOCK = 64 << 10
+"""Bytes in a block of a large file; one that is not large has blocks of half of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A regular file; `digest` names its content, or the list of its blocks if `large`."""
+    """A regular file; `digest` names its content, or the list of its blocks.
+
+    Attributes:
+        split: A file that is not large is stored in blocks all the same; large ones always are.
+    """
 
     mode: int
     size: int
     digest: str
+    split: bool = False
 
     @property
-    def large(self) -> bool:
+    def in_blocks(self) -> bool:
         """Whether the content is stored in blocks."""
-        return self.size > LARGE
+        return self.split or self.size > LARGE
+
+    @property
+    def block(self) -> int:
+        """Bytes in each of its blocks but the last."""
+        return block_of(self.size)
 
     files = 1
+
+
+def block_of(size: int) -> int:
+    """Bytes in the blocks of a file of `size` bytes."""
+    return BLOCK if size > LARGE else BLOCK // 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from plumbgraph.workspace.ops import BlobPlan, Get, arun, run
 from plumbgraph.workspace.reader import Trees
 from plumbgraph.workspace.reference import Reference
 from plumbgraph.workspace.tree import decode_blocks
-from plumbgraph.workspace.values import BLOCK, Change, Entry, File, Manifest
+from plumbgraph.workspace.values import Change, Entry, File, Manifest
 
 Named: TypeAlias = str | Manifest | Reference
 """How a manifest is named: its digest or a step's, itself, or what a thread's state holds."""
@@ -92,7 +92,7 @@ class Views:
         file, blocks = run(self._opened(digest, path), self.blobs)
         if blocks is None:
             return io.BytesIO(b"".join(run(reader.content(file, path), self.blobs)))
-        return io.BufferedReader(_Recorded(self.blobs, blocks, file.size), BLOCK)
+        return io.BufferedReader(_Recorded(self.blobs, blocks, file), file.block)
 
     async def aopen(self, digest: Named, path: str) -> BinaryIO:
         """See `open`; all of it is fetched at once, so that reading never waits."""
@@ -100,7 +100,7 @@ class Views:
 
     def _opened(self, digest: Named, path: str) -> BlobPlan[tuple[File, list[str] | None]]:
         file = yield from self._file(digest, path)
-        if not file.large:
+        if not file.in_blocks:
             return file, None
         got: dict[str, bytes] = yield Get((file.digest,))
         return file, decode_blocks(got[file.digest], file, path)
@@ -114,11 +114,12 @@ class Views:
 
 
 class _Recorded(io.RawIOBase):
-    """A large file, its blocks fetched as they are read."""
+    """A file in blocks, which are fetched as they are read."""
 
-    def __init__(self, blobs: BlobStore, blocks: Sequence[str], size: int) -> None:
+    def __init__(self, blobs: BlobStore, blocks: Sequence[str], file: File) -> None:
         super().__init__()
-        self._blobs, self._blocks, self._size, self._at = blobs, blocks, size, 0
+        self._blobs, self._blocks, self._at = blobs, blocks, 0
+        self._size, self._block = file.size, file.block
 
     def readable(self) -> bool:
         return True
@@ -134,10 +135,10 @@ class _Recorded(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         if self._at >= self._size:
             return 0
-        number, start = divmod(self._at, BLOCK)
+        number, start = divmod(self._at, self._block)
         digest = self._blocks[number]
         data = self._blobs.get_many((digest,))[digest]
-        if len(data) != min(BLOCK, self._size - number * BLOCK):
+        if len(data) != min(self._block, self._size - number * self._block):
             raise WorkspaceUnsafe(f"Block {number} of a recorded file has a wrong size.", path="")
         part = data[start : start + len(buffer)]
         buffer[: len(part)] = part

@@ -20,9 +20,12 @@ from plumbgraph.workspace.names import escapes
 from plumbgraph.workspace.ops import run
 from plumbgraph.workspace.reader import Trees
 from plumbgraph.workspace.tree import decode_tree, encode_tree
+from plumbgraph.workspace.values import LARGE, WHOLE
 
 NAMES = st.sampled_from(["a", "b", "c", "sub", "sub/a", "sub/b", "sub/deep/a", "other/x"])
-CONTENTS = st.sampled_from([b"", b"one", b"two", b"three" * 1000, bytes(1_200_000)])
+CONTENTS = st.sampled_from(
+    [b"", b"one", b"two", b"three" * 1000, b"four" * 30_000, bytes(1_200_000)]
+)
 
 names = st.text(
     st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20
@@ -31,6 +34,7 @@ digests = st.binary(max_size=4).map(digest_of)
 modes = st.integers(0, 0o777)
 entries = st.one_of(
     st.builds(File, modes, st.integers(0, 1 << 40), digests),
+    st.builds(File, modes, st.integers(WHOLE + 1, LARGE), digests, split=st.just(value=True)),
     st.builds(Dir, modes, digests, st.integers(0, 100), st.integers(0, 1 << 40)),
     st.builds(Link, names),
 )

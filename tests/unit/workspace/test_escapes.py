@@ -20,7 +20,7 @@ from plumbgraph.errors import (
 )
 from plumbgraph.workspace import Workspace
 from plumbgraph.workspace.tree import decode_blocks, decode_step, decode_tree
-from plumbgraph.workspace.values import BLOCK, LARGE, File
+from plumbgraph.workspace.values import BLOCK, LARGE, WHOLE, File
 
 CONTENT = digest_of(b"evil")
 EMPTY_TREE = digest_of(b"[]")
@@ -72,6 +72,10 @@ def file_row(name: str, mode: int = 0o644, size: Any = 4, digest: Any = CONTENT)
         file_row("x", size="4"),
         file_row("x", digest="../../etc/passwd"),
         file_row("x", digest=CONTENT.upper()),
+        ["x", "b", 0o644, WHOLE, CONTENT],
+        ["x", "b", 0o644, LARGE + 1, CONTENT],
+        ["x", "b", 0o4755, LARGE, CONTENT],
+        ["x", "b", 0o644, LARGE, "no digest"],
         ["x", "l", "/etc/passwd"],
         ["x", "l", "../outside/secret"],
         ["x", "l", "a/../../outside"],
@@ -224,6 +228,8 @@ def test_a_size_that_lies_is_refused(
     assert list(folder.iterdir()) == []
     with pytest.raises(WorkspaceUnsafe, match="block list"):
         workspace.restore(crafted(blobs, [file_row("x", size=LARGE + 1)]))
+    with pytest.raises(WorkspaceUnsafe, match="block list"):
+        workspace.restore(crafted(blobs, [["x", "b", 0o644, LARGE, CONTENT]]))
 
 
 def test_a_manifest_beyond_the_quota_is_refused_before_it_is_fetched(
