@@ -48,7 +48,7 @@ def servers_up() -> Iterator[None]:
             up = ending.enter_context(servers.up(Path(home), tcp=True))
             _name(POSTGRES, up.tcp_urls.get("postgres", up.postgres_url))
             _name(REDIS, up.tcp_urls.get("valkey", up.redis_url))
-        if not stack_url() and (url := ending.enter_context(_stack())):
+        if not stack_url() and (url := ending.enter_context(stack_up())):
             _name(STACK, url)
         yield
 
@@ -58,7 +58,8 @@ def _name(variable: str, url: str) -> None:
 
 
 @contextmanager
-def _stack() -> Iterator[str | None]:
+def stack_up() -> Iterator[str | None]:
+    """Start Redis with modules, if it was prepared, and end it afterwards."""
     home = _stack_home()
     if home is None:
         print("No Redis with modules here (`make bench-peers`): its peers have no column.")

@@ -18,7 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 if TYPE_CHECKING:
     from plumbgraph.servers import Endpoints
 
-OPT_IN = ("crash", "soak", "cluster", "browser", "phoenix", "pgbouncer")
+OPT_IN = ("crash", "soak", "cluster", "browser", "phoenix", "pgbouncer", "search_module")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

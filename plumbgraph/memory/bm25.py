@@ -20,6 +20,7 @@ Scores: TypeAlias = NDArray[np.float32]
 K1 = 0.9
 B = 0.4
 CONTEXT = 0.5
+GROUP = 0.25
 _SPARE = 64
 _KEPT_GAINS = 128
 

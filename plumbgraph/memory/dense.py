@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory import plans
+from plumbgraph.memory.calls import Candidate
 from plumbgraph.memory.index import NamespaceIndex
 from plumbgraph.memory.keys import Namespace, joined
 from plumbgraph.memory.ops import Put
-from plumbgraph.memory.recall import Candidate
 from plumbgraph.memory.records import Record
 from plumbgraph.memory.terms import Terms, together
 from plumbgraph.redis.clients import Command, RedisPlan
+from plumbgraph.redis.library import Call
 
 _DIGEST = 16
 _MATRIX_BYTES = 64 * 1024 * 1024
@@ -166,16 +167,40 @@ def searched(
     return nearness(vector, vectors)
 
 
+def near_some(
+    terms: Terms, dense: Dense, namespace: Namespace, query: str, keys: Sequence[str]
+) -> RedisPlan[dict[str, float]]:
+    """The nearness of these items and of the newest, without an index in the process."""
+    shard, text = terms.shard(namespace), joined(namespace)
+    newest = Command("ZREVRANGE", shard.live(text), 0, _NEWEST - 1)
+    (names,) = yield from terms.asked((newest,))
+    asked = list(dict.fromkeys([*keys, *(name.decode() for name in names)]))
+    if not asked:
+        return {}
+    items = tuple(shard.item(text, key) for key in asked)
+    fetched = (Call("peek", items, reads=True), Command("HMGET", shard.vectors(text), *asked))
+    rows, raws = yield from terms.asked(fetched)
+    vectors: dict[str, NDArray[np.float32]] = {}
+    for key, row, raw in zip(asked, rows, raws, strict=True):
+        if row and raw and raw[:_DIGEST].decode() == dense.digest(Record.of(row)):
+            vectors[key] = np.frombuffer(raw[_DIGEST:], dtype="<f4").reshape(-1, dense.dims)
+    ((vector,),) = yield (Embed((query,), query=True),)
+    return nearness(vector, vectors)
+
+
 def mixed(
     terms: Terms,
     dense: Dense,
     namespace: Namespace,
-    index: NamespaceIndex,
+    index: NamespaceIndex | None,
     query: str,
     found: list[Candidate],
 ) -> RedisPlan[list[Candidate]]:
     """Candidates by words and by nearness together: the mean of both, each scaled to 1."""
-    near = yield from searched(terms, dense, namespace, index, query)
+    if index is None:
+        near = yield from near_some(terms, dense, namespace, query, [c.key for c in found])
+    else:
+        near = yield from searched(terms, dense, namespace, index, query)
     top = max((c.score for c in found), default=0.0) or 1.0
     most = max(near.values(), default=0.0) or 1.0
     by_words = {c.key: c.score / top for c in found}

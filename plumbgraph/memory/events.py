@@ -54,6 +54,16 @@ class IndexLoaded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModuleUsed(Event):
+    """The server's search module answers for a namespace from now on, or cannot, and why."""
+
+    name: ClassVar[str] = "memory.module"
+    namespace: str
+    items: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slept(Event):
     """A sleep changed the memory; `report` undoes it."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import ormsgpack
 
 from plumbgraph.memory.keys import Namespace, Shard, joined, split_path
+from plumbgraph.memory.module import forgotten
 from plumbgraph.memory.plans import spaces
 from plumbgraph.memory.records import from_us
 from plumbgraph.memory.saved import Saved, restored, restoring, states
@@ -122,6 +123,7 @@ def erased(
     empty = [Saved(saved.namespace, saved.key, b"", ()) for saved in whole]
     trimmed = [Saved(saved.namespace, saved.key, saved.now, kept) for saved, kept in partly]
     yield from _wiped(terms, [*empty, *trimmed])
+    yield from forgotten(terms, sorted({saved.namespace for saved in found}))
     shards = yield from terms.shards(prefix)
     for shard in shards:
         yield from _feed_cleaned(terms, shard, named)
@@ -164,6 +166,7 @@ def _wiped(terms: Terms, changed: Sequence[Saved]) -> RedisPlan[None]:
                 calls.append(Command("ZREM", shard.gone(text), saved.key))
                 calls.append(Command("HDEL", shard.vectors(text), saved.key))
                 calls.append(Command("HDEL", shard.uses(text), saved.key))
+                calls.append(Command("DEL", shard.document(text, saved.key)))
         yield from terms.asked(calls)
 
 

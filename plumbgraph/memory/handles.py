@@ -9,7 +9,7 @@ from plumbgraph.memory.words import name_words, one_edit_apart, raw_words
 
 Handle: TypeAlias = tuple[str, ...]
 
-_FUZZY_FROM = 4
+FUZZY_FROM = 4
 
 
 class HandleIndex:
@@ -24,8 +24,7 @@ class HandleIndex:
     def put(self, key: str, names: Iterable[str]) -> None:
         """Let these names, and no others, call up the key."""
         self.drop(key)
-        forms = (form(name) for name in names for form in (name_words, _unsplit))
-        handles = tuple({words for form in forms if (words := tuple(form))})
+        handles = tuple({handle for name in names for handle in forms(name)})
         if not handles:
             return
         self._of[key] = handles
@@ -68,6 +67,11 @@ class HandleIndex:
                 yield from self._by_first[first]
 
 
+def forms(name: str) -> set[Handle]:
+    """The words by which a name may be called."""
+    return {tuple(words) for words in (name_words(name), _unsplit(name)) if words}
+
+
 def _unsplit(name: str) -> list[str]:
     """The words of a name whose capitals do not part it: `ReactJS` is one word to most."""
     return raw_words(name.replace("_", " "))
@@ -81,5 +85,5 @@ def same_word(known: str, said: str) -> bool:
     """Whether a word of a query is the known word, or one typing error away from it."""
     if known == said:
         return True
-    guarded = min(len(known), len(said)) >= _FUZZY_FROM and known[:2] == said[:2]
+    guarded = min(len(known), len(said)) >= FUZZY_FROM and known[:2] == said[:2]
     return guarded and one_edit_apart(known, said)

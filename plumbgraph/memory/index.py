@@ -13,12 +13,12 @@ import numpy as np
 from langgraph.store.base import get_text_at_path
 from numpy.typing import NDArray
 
-from plumbgraph.memory.bm25 import Scores, TextIndex
+from plumbgraph.memory.bm25 import GROUP, Scores, TextIndex
+from plumbgraph.memory.calls import shows
 from plumbgraph.memory.handles import HandleIndex
 from plumbgraph.memory.records import Marks, Record, from_us
 from plumbgraph.memory.words import terms
 
-GROUP = 0.25
 _BYTES_PER_ITEM = 900
 
 
@@ -151,12 +151,7 @@ class NamespaceIndex:
     def visible(self, key: str, scopes: frozenset[str], kinds: frozenset[str]) -> bool:
         """Whether an item may surface under these filters; empty ones let everything pass."""
         entry = self.entries.get(key)
-        if entry is None or entry.marks.status != "active":
-            return False
-        marks = entry.marks
-        return (not scopes or bool(scopes.intersection(marks.scopes))) and (
-            not kinds or marks.kind in kinds
-        )
+        return entry is not None and shows(entry.marks, scopes, kinds)
 
     def pinned(self) -> list[str]:
         """Keys of pinned items, the last changed first."""

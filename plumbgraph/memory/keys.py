@@ -6,6 +6,7 @@ NUL and are never empty, so the first pair of NULs ends the namespace.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -159,6 +160,14 @@ class Shard:
         """Embeddings by key."""
         return f"{self.prefix}v:{namespace}"
 
+    def module(self, namespace: str) -> str:
+        """What a search module holds of a namespace; the name ends in a digest, not in labels."""
+        return f"{self.prefix}m:{_digest(namespace)}"
+
+    def document(self, namespace: str, key: str) -> str:
+        """An item as a search module reads it."""
+        return f"{self.module(namespace)}:{_digest(key)}"
+
     @property
     def names(self) -> str:
         """The namespaces that hold items."""
@@ -195,7 +204,16 @@ class Shard:
 
     def remove(self, namespace: str, key: str) -> tuple[str, ...]:
         """Every key a deletion touches, in the order of `memory.lua`."""
-        return (*self.write(namespace, key), self.vectors(namespace), self.uses(namespace))
+        return (
+            *self.write(namespace, key),
+            self.vectors(namespace),
+            self.uses(namespace),
+            self.document(namespace, key),
+        )
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)

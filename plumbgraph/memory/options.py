@@ -78,6 +78,7 @@ class StoreOptions(TypedDict, total=False):
     index: IndexConfig | None
     language: str
     index_bytes: int
+    search_module_above: int | None
     attributes: Iterable[Attribute]
     policy: Policy | Judge
 

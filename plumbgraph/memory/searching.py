@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from langgraph.store.base import SearchOp
 
 from plumbgraph.memory import dense as dense_
 from plumbgraph.memory import filters, plans
+from plumbgraph.memory import module as modules
+from plumbgraph.memory.calls import Recall
 from plumbgraph.memory.dense import Dense
+from plumbgraph.memory.following import Outgrown, synced
+from plumbgraph.memory.index import NamespaceIndex
 from plumbgraph.memory.indexes import Indexes
 from plumbgraph.memory.items import MemorySearchItem
 from plumbgraph.memory.keys import Namespace
-from plumbgraph.memory.recall import synced
+from plumbgraph.memory.module import Module, NoAnswer
 from plumbgraph.memory.terms import Terms
 from plumbgraph.memory.words import terms as words_of
 from plumbgraph.redis.clients import RedisPlan
 
+_EVERY = 1_000_000
+_MARGIN = 64
+_LIKELY = 200
 
-def search(
-    terms: Terms, indexes: Indexes, dense: Dense | None, op: SearchOp
-) -> RedisPlan[list[MemorySearchItem]]:
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """What a process searches with: its indexes, the server's module, and embeddings."""
+
+    indexes: Indexes
+    module: Module
+    dense: Dense | None
+
+
+def search(terms: Terms, finder: Finder, op: SearchOp) -> RedisPlan[list[MemorySearchItem]]:
     """Items under a prefix, the best match first; those without a match fill the page."""
     if not op.query:
         return (yield from plans.search(terms, op))
-    scored = yield from _scored(terms, indexes, dense, op)
+    scored = yield from _scored(terms, finder, op)
     ranked = sorted(scored, key=lambda pair: -scored[pair])
     needed = op.offset + op.limit
     kept: list[MemorySearchItem] = []
@@ -54,24 +71,47 @@ def _filling(
 
 
 def _scored(
-    terms: Terms, indexes: Indexes, dense: Dense | None, op: SearchOp
+    terms: Terms, finder: Finder, op: SearchOp
 ) -> RedisPlan[dict[tuple[Namespace, str], float]]:
     spaces = yield from plans.spaces(terms, tuple(op.namespace_prefix))
     scored: dict[tuple[Namespace, str], float] = {}
     for namespace in spaces:
-        index = indexes.of(terms.layout.tenant, namespace)
-        yield from synced(terms, namespace, index)
-        if dense is not None:
-            near = yield from dense_.searched(terms, dense, namespace, index, op.query or "")
-            scored.update({(namespace, key): cosine for key, cosine in near.items()})
-            continue
-        with index.lock:
-            values = index.scores(words_of(op.query or "", indexes.language))
-            scored.update(
-                {
-                    (namespace, index.key_of(slot)): float(value)
-                    for slot, value in enumerate(values.tolist())
-                    if value > 0
-                }
-            )
+        found = yield from _scored_in(terms, finder, op, namespace)
+        scored.update({(namespace, key): score for key, score in found.items()})
     return scored
+
+
+def _scored_in(
+    terms: Terms, finder: Finder, op: SearchOp, namespace: Namespace
+) -> RedisPlan[dict[str, float]]:
+    name = (terms.layout.tenant, namespace)
+    index, module, query = finder.indexes.of(*name), finder.module, op.query or ""
+    if name not in module.serving:
+        try:
+            yield from synced(terms, namespace, index, outgrows=module.outgrown(*name))
+        except Outgrown:
+            pass
+        else:
+            return (yield from _by_index(terms, finder, namespace, index, query))
+    asked = Recall(namespace=namespace, query=query, language=module.language)
+    most = _EVERY if op.filter else op.offset + op.limit + _MARGIN
+    try:
+        by_words = yield from modules.scored(terms, module, asked, most=most)
+    except NoAnswer:
+        module.serving.discard(name)
+        yield from synced(terms, namespace, index)
+        return (yield from _by_index(terms, finder, namespace, index, query))
+    if finder.dense is None:
+        return by_words
+    likely = sorted(by_words, key=lambda key: -by_words[key])[:_LIKELY]
+    return (yield from dense_.near_some(terms, finder.dense, namespace, query, likely))
+
+
+def _by_index(
+    terms: Terms, finder: Finder, namespace: Namespace, index: NamespaceIndex, query: str
+) -> RedisPlan[dict[str, float]]:
+    if finder.dense is not None:
+        return (yield from dense_.searched(terms, finder.dense, namespace, index, query))
+    with index.lock:
+        values = index.scores(words_of(query, finder.indexes.language))
+        return {index.key_of(s): float(v) for s, v in enumerate(values.tolist()) if v > 0}

@@ -10,15 +10,17 @@ from plumbgraph import plan as drivers
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory import dense, searching
 from plumbgraph.memory.batching import shown
+from plumbgraph.memory.calls import Recall
 from plumbgraph.memory.core import Server
 from plumbgraph.memory.dense import Dense, Embed
 from plumbgraph.memory.events import Recalled
 from plumbgraph.memory.indexes import Indexes
 from plumbgraph.memory.keeper import KeepingStore
 from plumbgraph.memory.keys import Namespace, check_namespace
+from plumbgraph.memory.module import Module
 from plumbgraph.memory.ops import Put
 from plumbgraph.memory.options import RecallOptions
-from plumbgraph.memory.recall import Recall, recall
+from plumbgraph.memory.recall import recall
 from plumbgraph.memory.recollection import Recollection
 from plumbgraph.memory.records import to_us
 from plumbgraph.memory.words import stemmer
@@ -45,6 +47,9 @@ class MemoryStore(KeepingStore):
             one, both go by words.
         language: Snowball language of the texts, or `none` for no stemming.
         index_bytes: About how much memory the in-process indexes may take.
+        search_module_above: Where the server has a search module (Redis 8, Redis Stack) and is no
+            cluster, a namespace of more items than this is searched by it and not read into
+            the process; `None` for never.
         attributes: The declared attributes of facts; with none, every name is its own slot.
         policy: What to do when values of a fact differ: `newest` (the one that became true
             last), `last_write`, `confidence`, `source`, `contest`, `keep`, or a function.
@@ -69,6 +74,7 @@ class MemoryStore(KeepingStore):
         index: IndexConfig | None = None,
         language: str = "english",
         index_bytes: int = 256 * 1024 * 1024,
+        search_module_above: int | None = 100_000,
         **options: Any,
     ) -> None:
         super().__init__(redis, **options)
@@ -76,9 +82,16 @@ class MemoryStore(KeepingStore):
             stemmer(language)
         except KeyError as error:
             raise MemoryInvalid(f"Snowball knows no language {language!r}.") from error
+        if search_module_above is not None and search_module_above < 0:
+            raise MemoryInvalid(f"search_module_above={search_module_above} is negative.")
         self._dense = Dense.configured(index)
         digest = self._dense.digest if self._dense else None
         self._indexes = Indexes(language=language, max_bytes=index_bytes, texts=digest)
+        self._module = Module(search_module_above, self._searches, language)
+
+    def _searches(self) -> bool:
+        facts = self._redis.facts
+        return facts is not None and "search" in facts.modules and not facts.cluster
 
     def _run(self, plan: RedisPlan[Answer]) -> Answer:
         if self._dense is None:
@@ -102,7 +115,8 @@ class MemoryStore(KeepingStore):
 
     def _planner(self, op: Any) -> RedisPlan[Any]:
         if isinstance(op, SearchOp):
-            return searching.search(self.terms, self._indexes, self._dense, op)
+            finder = searching.Finder(self._indexes, self._module, self._dense)
+            return searching.search(self.terms, finder, op)
         if isinstance(op, Put) and self._dense is not None:
             return dense.put(self.terms, self._dense, op)
         if isinstance(op, Recall):
@@ -158,13 +172,16 @@ class MemoryStore(KeepingStore):
         index = self._indexes.of(terms.layout.tenant, op.namespace)
         uses = self._indexes.uses(terms.layout.tenant, op.namespace)
         if scorer is None:
-            return recall(terms, index, op, pending_uses=uses)
+            return recall(terms, index, op, pending_uses=uses, module=self._module)
         return recall(
             terms,
             index,
             op,
             pending_uses=uses,
-            rescore=lambda found: dense.mixed(terms, scorer, op.namespace, index, op.query, found),
+            module=self._module,
+            rescore=lambda found, searched: dense.mixed(
+                terms, scorer, op.namespace, searched, op.query, found
+            ),
         )
 
     def _recollected(self, told: Recollection) -> Recollection:

@@ -65,11 +65,13 @@ class ServerFacts:
 
     Attributes:
         eviction: The policy by which it may drop keys when full; empty when it has no limit.
+        modules: Names of the modules it has loaded or built in.
     """
 
     version: str
     cluster: bool
     eviction: str
+    modules: frozenset[str] = frozenset()
 
     @property
     def may_evict(self) -> bool:
@@ -204,6 +206,7 @@ class Redis:
             version=str(info.get("valkey_version") or info.get("redis_version") or ""),
             cluster=bool(info.get("cluster_enabled")),
             eviction=str(info.get("maxmemory_policy") or "") if info.get("maxmemory") else "",
+            modules=frozenset(str(each["name"]) for each in info.get("modules") or ()),
         )
         if self._facts.cluster:
             self._topology = Topology(self._source.seeds())

@@ -12,7 +12,7 @@ local MOST_RIVALS = 16
 -- keys of a write: item, history, live order, deleted order, namespaces, due, feed, slots, contested
 local ITEM, PAST, LIVE, GONE, NAMES, DUE, FEED, SLOTS, OPEN = 1, 2, 3, 4, 5, 6, 7, 8, 9
 -- and of a deletion: vectors, uses
-local VECTORS, USES = 10, 11
+local VECTORS, USES, DOCUMENT = 10, 11, 12
 
 -- neither redis.call nor cmsgpack exist yet while a library loads
 local function call(...) return redis.call(...) end
@@ -167,6 +167,7 @@ local function drop_marks(keys, key)
   call("ZREM", keys[OPEN], key)
   call("HDEL", keys[VECTORS], key)
   call("HDEL", keys[USES], key)
+  call("DEL", keys[DOCUMENT])
 end
 
 local function forget(keys, a, r, raw, at, now, n)
@@ -368,6 +369,44 @@ define("changes", function(keys, args)
   local last = math.max(top(keys[1]), top(keys[2]))
   return pack({time_us(), call("ZCARD", keys[1]), last, live, gone})
 end, {"no-writes"})
+
+-- Where a search module holds the namespace: what it has not been told yet or, when nothing, its
+-- answers. keys: live order, deleted order, what the module was told, due; args: most changes, then
+-- packed searches …
+define("seek", function(keys, args)
+  local cursor = call("HGET", keys[3], "cursor") or "0"
+  local after, most = "(" .. cursor, tonumber(args[1])
+  local live = call("ZRANGEBYSCORE", keys[1], after, "+inf", "WITHSCORES", "LIMIT", 0, most)
+  local gone = call("ZRANGEBYSCORE", keys[2], after, "+inf", "WITHSCORES", "LIMIT", 0, most)
+  local due = anything_due({[DUE] = keys[4]}, time_us())
+  local answers = {}
+  if #live == 0 and #gone == 0 and due == 0 then
+    for i = 2, #args do
+      local answer = redis.pcall(unpack(unpack_one(args[i])))
+      answers[i - 1] = answer.err or answer
+    end
+  end
+  local language = call("HGET", keys[3], "language") or ""
+  return pack({call("ZCARD", keys[1]), tonumber(cursor), language, due, live, gone, answers})
+end, {"no-writes"})
+
+-- Tell a search module of items, each only if it is still as it was read.
+-- keys: what the module was told, item, document, item, document …
+-- args: cursor, language, then for each item its moment and its packed document, both '' for none
+define("file", function(keys, args)
+  for i = 2, #keys, 2 do
+    local r, moment = record_of(keys[i]), args[i + 1]
+    if not r then
+      call("DEL", keys[i + 1])
+    elseif r[UPDATED] == tonumber(moment) and call("HGET", keys[i + 1], "u") ~= moment then
+      call("DEL", keys[i + 1])
+      if args[i + 2] ~= "" then call("HSET", keys[i + 1], unpack(unpack_one(args[i + 2]))) end
+    end
+  end
+  if tonumber(call("HGET", keys[1], "cursor") or 0) < tonumber(args[1]) then
+    call("HSET", keys[1], "cursor", args[1], "language", args[2])
+  end
+end)
 
 define("due", function(keys, args)
   local now = time_us() / 1000
