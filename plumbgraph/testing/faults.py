@@ -241,7 +241,7 @@ def only_a_number_changes(stage: Stage) -> None:
     stage.ask(stage.agent([*calls, "done"], max_steps=40))
 
 
-@fault("looping", 3)
+@fault("looping", 2)
 def stopped_by_the_guard(stage: Stage) -> None:
     """Stopped by the guard."""
     from plumbgraph.tracing.guard import Guard  # noqa: PLC0415 - beside its use

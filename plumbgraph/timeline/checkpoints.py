@@ -15,7 +15,7 @@ from plumbgraph.timeline.evidence import (
 )
 
 _TRIGGER = "branch:to:"
-SHOWN = ("stop_reason", "workspace", "route", "active_skills")
+SHOWN = ("stop_reason", "workspace", "route", "skills")
 
 
 class Chain:

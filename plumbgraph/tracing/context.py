@@ -65,7 +65,12 @@ def correlation(config: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def from_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Thread, step, node and namespace out of the metadata LangGraph gives to callbacks."""
-    return {key: metadata[name] for key, name in _NAMES if metadata.get(name) is not None}
+    found = {}
+    for key, name in _NAMES:
+        value = metadata.get(name)
+        if value is not None:
+            found[key] = value
+    return found
 
 
 def from_runtime() -> dict[str, Any]:

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -37,6 +37,8 @@ _attached: tuple[Sink, ...] = ()
 _scoped: ContextVar[tuple[Sink, ...]] = ContextVar("plumbgraph_sinks", default=())
 _lock = threading.Lock()
 _faulty: dict[int, int] = {}
+_stamps: dict[type[Event], dict[str, Any]] = {}
+os.register_at_fork(after_in_child=_stamps.clear)
 _second: tuple[int, str] = (0, "1970-01-01T00:00:00")
 
 
@@ -86,7 +88,7 @@ def emit(event: Event) -> None:
 
 
 def tell(
-    kind: type[Event], facts: Mapping[str, Any], place: Mapping[str, Any], sinks: Iterable[Sink]
+    kind: type[Event], facts: Mapping[str, Any], place: Mapping[str, Any], sinks: tuple[Sink, ...]
 ) -> None:
     """Write the event `kind(**facts)` of a known place, without making the object."""
     record = stamped(kind, place)
@@ -94,7 +96,8 @@ def tell(
     for name, value in facts.items():
         if value is not None:
             record[names[name]] = value
-    deliver(record, (*_attached, *_scoped.get(), *sinks))
+    others = _attached + _scoped.get()
+    deliver(record, (*others, *sinks) if others else sinks)
     if _ROOT.hasHandlers():
         _log(kind, {**place, **facts})
 
@@ -121,15 +124,18 @@ def record_of(event: Event, place: Mapping[str, Any]) -> dict[str, Any]:
 
 def stamped(kind: type[Event], place: Mapping[str, Any]) -> dict[str, Any]:
     """The beginning of a record: when, what, on which machine, and where in which run."""
-    return {
-        "v": VERSION,
-        "ts": timestamp(SYSTEM.now()),
-        **shape_of(kind).head,
-        "host": HOST,
-        "pid": (pid := os.getpid()),
-        "born": born_of(pid),
-        **place,
-    }
+    stamp = _stamps.get(kind) or _stamp_of(kind)
+    record = {**stamp, **place}
+    record["ts"] = timestamp(SYSTEM.now())
+    return record
+
+
+def _stamp_of(kind: type[Event]) -> dict[str, Any]:
+    """What is the same in all records of a kind that this process writes."""
+    pid = os.getpid()
+    who = {"host": HOST, "pid": pid, "born": born_of(pid)}
+    stamp = _stamps[kind] = {"v": VERSION, "ts": "", **shape_of(kind).head, **who}
+    return stamp
 
 
 def timestamp(seconds: float) -> str:
@@ -143,9 +149,9 @@ def timestamp(seconds: float) -> str:
     return f"{known[1]}.{ms:03d}Z"
 
 
-def deliver(record: Mapping[str, Any], sinks: Iterable[Sink]) -> None:
+def deliver(record: Mapping[str, Any], sinks: Sequence[Sink]) -> None:
     """Give `record` to each sink once; a sink that raises is counted, and named the first time."""
-    for sink in {id(each): each for each in sinks}.values():
+    for sink in sinks if len(sinks) == 1 else {id(each): each for each in sinks}.values():
         try:
             sink.write(record)
         except Exception as error:  # noqa: BLE001 - a sink never raises into the run

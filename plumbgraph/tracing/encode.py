@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -22,8 +22,8 @@ _AS_CANON = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 def digest_of(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
     """A short digest that is equal for equal content, whatever the order of its keys.
 
-    It is the first 16 hex digits of SHA-256 over canonical JSON: enough to compare, not enough
-    to hold content, though short or guessable content can be found by trying. `default` says
+    It is 16 hex digits of BLAKE2b over canonical JSON: enough to compare, not enough to hold
+    content, though short or guessable content can be found by trying. `default` says
     what JSON should hold for a value it does not know; see `plain`.
     """
     if isinstance(value, bytes):
@@ -32,7 +32,7 @@ def digest_of(value: Any, *, default: Callable[[Any], Any] | None = None) -> str
         data = value.encode("utf-8", "surrogatepass")
     else:
         data = _canon(value, default or plain)
-    return hashlib.sha256(data).hexdigest()[:16]
+    return blake2b(data, digest_size=8).hexdigest()
 
 
 def plain(value: Any) -> Any:
@@ -68,8 +68,11 @@ def encode_line(record: Mapping[str, Any], *, max_bytes: int = MAX_LINE_BYTES) -
     overlong record every long string is cut to its beginning, its length and its digest.
     """
     line = _dump(record)
-    if len(line) > max_bytes:
-        line = _dump(_shorten(record))
+    return line if len(line) <= max_bytes else _cut(record, max_bytes)
+
+
+def _cut(record: Mapping[str, Any], max_bytes: int) -> bytes:
+    line = _dump(_shorten(record))
     if len(line) > max_bytes:
         kept = {key: value for key, value in record.items() if len(_dump({key: value})) < _CUT_AT}
         line = _dump({**kept, "cut": True})

@@ -65,14 +65,15 @@ _readers: dict[type[Event], Callable[[Any], tuple[Any, ...]]] = {}
 
 def shape_of(kind: type[Event]) -> Shape:
     """The shape of a class of events; looked up once a class."""
-    if kind not in _shapes:
+    known = _shapes.get(kind)
+    if known is None:
         every = dataclass_fields(kind)
         names = {each.name: each.metadata.get("otel", each.name) for each in every}
         told = ((names[each.name], each.default) for each in every)
         defaults = {key: value for key, value in told if value is not MISSING and value is not None}
         level = logging.getLevelName(kind.level)
-        _shapes[kind] = Shape({"event": kind.name, "level": level, **defaults}, names)
-    return _shapes[kind]
+        known = _shapes[kind] = Shape({"event": kind.name, "level": level, **defaults}, names)
+    return known
 
 
 def _reader(kind: type[Event]) -> Callable[[Any], tuple[Any, ...]]:

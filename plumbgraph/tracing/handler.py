@@ -36,6 +36,7 @@ from plumbgraph.tracing.read_callbacks import (
     usage_fields,
 )
 from plumbgraph.tracing.redact import redact
+from plumbgraph.upstream import starting_checkpoint
 
 _active: ContextVar[Trace | None] = ContextVar("plumbgraph_trace", default=None)
 register_configure_hook(_active, inheritable=True)
@@ -155,9 +156,7 @@ class Trace(GraphCallbackHandler):
         **more: Any,
     ) -> None:
         """A run or a node starts; other chains are only noted as links to their root."""
-        is_node = any(tag.startswith("graph:step:") for tag in tags or ())
-        kind = "node" if is_node else "inner"
-        run = self._start(run_id, parent_run_id, kind, metadata)
+        run = self._start(run_id, parent_run_id, _kind_of(tags), metadata)
         if run.kind == "node":
             self._tell(events.NodeStarted, run.place)
         elif run.kind == "run":
@@ -346,12 +345,14 @@ class Trace(GraphCallbackHandler):
     ) -> OpenRun:
         at = SYSTEM.monotonic()
         run = self._open.start(run_id, parent_run_id, kind, metadata=metadata or {}, at=at)
-        if kind in {"model", "tool"} and (checkpoint := from_runtime().get("checkpoint_id")):
-            # Only inside of a node the runtime is known; the node's own end repeats it.
-            run.place["checkpoint_id"] = checkpoint
-            parent = self._open.get(parent_run_id) if parent_run_id else None
-            if parent is not None and parent.kind == "node":
-                parent.place["checkpoint_id"] = checkpoint
+        place = run.place
+        if kind != "inner" and "checkpoint_id" not in place:
+            if kind == "node":
+                found = starting_checkpoint(place.get("checkpoint_ns", ""))
+            else:  # a call whose node was not seen to start
+                found = from_runtime().get("checkpoint_id")
+            if found:
+                place["checkpoint_id"] = found
         return run
 
     def _mark_interrupted(self, root: str) -> None:
@@ -377,6 +378,14 @@ class Trace(GraphCallbackHandler):
 
     def _tell(self, kind: type[Event], place: Mapping[str, Any], /, **facts: Any) -> None:
         tell(kind, facts, place, self.plumb_sinks)
+
+
+def _kind_of(tags: list[str] | None) -> str:
+    """LangGraph marks the chains that are nodes by a tag of their own."""
+    for tag in tags or ():
+        if tag.startswith("graph:step:"):
+            return "node"
+    return "inner"
 
 
 def _stop_reason(error: BaseException) -> str | None:

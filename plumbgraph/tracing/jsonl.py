@@ -69,6 +69,7 @@ class JsonLog:
         self._torn = False
         self._fd: int | None = None
         self._since_check = 0
+        self._check_each = min(64 * 1024, rotate_bytes)
         self._retry_at = 0.0
         self._lock = threading.Lock()
         self._open()
@@ -93,7 +94,11 @@ class JsonLog:
             with self._alone():
                 self.lost += 1
                 self._unreported += 1
-        self._look_after(len(line))
+        self._since_check += len(line)
+        if self._since_check >= self._check_each:
+            # Every now and then see whether the file is still ours and still small enough.
+            self._since_check = 0
+            _aside(self._check_file, wait=False)
 
     def close(self) -> None:
         """Close the file; a later write opens it again."""
@@ -175,14 +180,6 @@ class JsonLog:
                 str(self.path),
                 name,
             )
-
-    def _look_after(self, size: int) -> None:
-        """Every now and then see whether the file is still ours and still small enough."""
-        self._since_check += size
-        if self._since_check < min(64 * 1024, self._rotate_bytes):
-            return
-        self._since_check = 0
-        _aside(self._check_file, wait=False)
 
     def _check_file(self) -> None:
         with self._alone(), contextlib.suppress(OSError):

@@ -18,7 +18,8 @@ class OpenRun:
         root: Id of the run at the top.
         kind: `run`, `node`, `model`, `tool`, or `inner` for chains inside a node.
         started: Monotonic seconds.
-        place: Correlation for its events: thread, run, step, node, namespace, attempt.
+        place: Correlation for its events: thread, run, step, node, namespace, attempt; that of
+            an inner chain is the one around it.
         facts: What its start knew and its end repeats.
         args: A tool's arguments, until its end.
     """
@@ -52,19 +53,17 @@ class OpenRuns:
     ) -> OpenRun:
         """Note a start; a parent that was never seen makes this run a root."""
         parent = self._runs.get(parent_run_id) if parent_run_id else None
-        root = parent.root if parent else str(run_id)
-        if parent is None and kind == "inner":
-            kind = "run"
-        place = from_metadata(metadata)
-        place["run_id"] = root
-        place["span_id"] = str(run_id)
-        if parent:
-            place["parent_span_id"] = parent.place["span_id"]
-        if parent and kind != "node" and "attempt" in parent.place:
-            place["attempt"] = parent.place["attempt"]
-        if kind == "node":
-            place["attempt"] = self._attempt(root, place.get("checkpoint_ns", ""))
-        opened = self._runs[run_id] = OpenRun(root, kind, at, place)
+        if parent is None or parent_run_id is None:
+            opened = self._root(run_id, kind, metadata, at)
+        elif kind == "inner":
+            opened = OpenRun(parent.root, kind, at, parent.place)
+        else:
+            place = self._place(kind, metadata, parent)
+            place["span_id"] = str(run_id)
+            inner = parent.kind == "inner"
+            place["parent_span_id"] = str(parent_run_id) if inner else parent.place["span_id"]
+            opened = OpenRun(parent.root, kind, at, place)
+        self._runs[run_id] = opened
         return opened
 
     def get(self, run_id: UUID) -> OpenRun | None:
@@ -74,15 +73,41 @@ class OpenRuns:
     def end(self, run_id: UUID) -> OpenRun | None:
         """Forget a run, and with a root everything that was left open below it."""
         ended = self._runs.pop(run_id, None)
-        if ended is not None and ended.root == str(run_id):
-            self._runs = {key: run for key, run in self._runs.items() if run.root != ended.root}
-            self._attempts = {
-                key: count for key, count in self._attempts.items() if key[0] != ended.root
-            }
+        if ended is not None and ended.kind != "inner" and "parent_span_id" not in ended.place:
+            # Other threads begin runs meanwhile, so the copies are made in one go.
+            for key, run in list(self._runs.items()):
+                if run.root == ended.root:
+                    self._runs.pop(key, None)
+            for each in list(self._attempts):
+                if each[0] == ended.root:
+                    self._attempts.pop(each, None)
         return ended
 
-    def _attempt(self, root: str, checkpoint_ns: str) -> int:
+    def _root(self, run_id: UUID, kind: str, metadata: Mapping[str, Any], at: float) -> OpenRun:
+        place, name = from_metadata(metadata), str(run_id)
+        place["run_id"] = place["span_id"] = name
+        if metadata.get("checkpoint_id"):  # the one that the caller asked for
+            place["checkpoint_id"] = metadata["checkpoint_id"]
+        if kind == "node":
+            place["attempt"] = self._attempt(name, place)
+        return OpenRun(name, "run" if kind == "inner" else kind, at, place)
+
+    def _place(self, kind: str, metadata: Mapping[str, Any], parent: OpenRun) -> dict[str, Any]:
+        around = parent.place
+        if kind != "node" and metadata.get("langgraph_checkpoint_ns") == around.get(
+            "checkpoint_ns"
+        ):
+            return around.copy()
+        place = from_metadata(metadata)
+        place["run_id"] = parent.root
+        if kind == "node":
+            place["attempt"] = self._attempt(parent.root, place)
+        elif "attempt" in around:
+            place["attempt"] = around["attempt"]
+        return place
+
+    def _attempt(self, root: str, place: Mapping[str, Any]) -> int:
         """A task's namespace is its own, so a second start of it is a second attempt."""
-        key = (root, checkpoint_ns)
-        self._attempts[key] = self._attempts.get(key, 0) + 1
-        return self._attempts[key]
+        key = (root, place.get("checkpoint_ns", ""))
+        count = self._attempts[key] = self._attempts.get(key, 0) + 1
+        return count

@@ -12,13 +12,15 @@ from plumbgraph.tracing.redact import redact
 
 _ERROR_CHARS = 500
 _PATTERN_CHARS = 4_000
+_ANSWERS = {"ai", "AIMessageChunk"}
 _DATA = (str, int, float, bool, list, tuple, dict, type(None))
 
 
 def essence(value: Any) -> Any:
     """What makes a message or update itself, without the ids that differ on every run."""
     if hasattr(value, "content") and hasattr(value, "type"):
-        calls = [(call["name"], call["args"]) for call in getattr(value, "tool_calls", None) or ()]
+        asked = getattr(value, "tool_calls", None) if value.type in _ANSWERS else None
+        calls = [(call["name"], call["args"]) for call in asked or ()]
         return {"type": value.type, "content": value.content, "tool_calls": calls}
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: getattr(value, each.name) for each in fields(value)}
