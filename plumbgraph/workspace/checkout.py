@@ -25,6 +25,7 @@ from plumbgraph.workspace.events import (
 )
 from plumbgraph.workspace.exclude import Excludes
 from plumbgraph.workspace.history import unrecorded
+from plumbgraph.workspace.index import Index
 from plumbgraph.workspace.ops import BlobPlan, Missing, Put
 from plumbgraph.workspace.reader import Trees
 from plumbgraph.workspace.scan import Buffer, Scan, Seen
@@ -44,6 +45,11 @@ class Rules:
     clock: Clock
     flush: bool = False
     portable: bool = False
+    index: bool = True
+
+    def name(self) -> str:
+        """Names what decides about the shape of a snapshot."""
+        return digest_of(repr((self.excludes, self.quota.depth, self.portable)).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,7 @@ class Checkout:
     rules: Rules
     trees: Trees
     _seen: Seen | None = None
+    _index: Index | None = None
     _times: bool | None = None
     _held: dict[tuple[str, str], float] = field(default_factory=dict)
     _labels: Iterator[int] = field(default_factory=count)
@@ -96,9 +103,9 @@ class Checkout:
         Returns:
             The manifest, and what was referred to: step or root.
         """
-        known = self._seen if self._seen and self._holds(owner, self._seen.digest) else None
         buffer = Buffer(keep=True)
         with self._opened() as handle:
+            known = self._seen if self._seen and self._holds(owner, self._seen.digest) else None
             seen = yield from self._scan(buffer).root(handle, known)
         manifest = _manifest(seen)
         held = manifest.digest
@@ -120,7 +127,7 @@ class Checkout:
                     left=len(manifest.left),
                 )
             )
-        self._seen = seen
+        self._know(seen)
         self._hold(owner, seen.digest)
         return manifest, held
 
@@ -144,12 +151,12 @@ class Checkout:
             owner: Whose manifests tell which files may be replaced; it holds `held` afterwards.
             held: The step or root to refer to; `root` by default.
         """
-        latest = self._seen.digest if self._seen else None
         with self._opened() as handle:
+            latest = self._seen.digest if self._seen else None
             seen = yield from self._scan(Buffer(keep=False)).root(handle, self._seen)
             changes = yield from compare(self.trees, seen, root, self.rules.quota)
             if not changes:
-                self._seen = seen
+                self._know(seen)
                 yield from self._keep(owner, held or root)
                 return Restored(_manifest(seen))
             self._seen = None
@@ -162,7 +169,7 @@ class Checkout:
                     f"Somebody else writes in {str(self.folder)!r} while it is restored.",
                     path=str(self.folder),
                 )
-        self._seen = seen
+        self._know(seen)
         return Restored(_manifest(seen), *done)
 
     def _apply(
@@ -229,8 +236,16 @@ class Checkout:
         with files.guarded(str(self.folder)):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.side.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._index is None:
+            self._index = Index(self.side / "index", self.rules.name())
+            self._seen = self._index.load() if self.rules.index else None
         with _handle(str(self.folder)) as handle:
             yield handle
+
+    def _know(self, seen: Seen) -> None:
+        self._seen = seen
+        if self._index is not None and self.rules.index:
+            self._index.save(seen)
 
     def _label(self) -> str:
         return f"{int(self.rules.clock.now() * 1000)}-{os.getpid()}-{next(self._labels)}"

@@ -67,6 +67,9 @@ class Excludes:
         self._reasons: list[tuple[str, str]] = [*base, *((rule, "excluded") for rule in rules)]
         self._spec = pathspec.GitIgnoreSpec.from_lines(rule for rule, _ in self._reasons)
 
+    def __repr__(self) -> str:
+        return f"Excludes({self._reasons!r})"
+
     def reason(self, path: str, *, folder: bool) -> str | None:
         """Why a path is left out, or `None` when it is kept.
 

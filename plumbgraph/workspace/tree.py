@@ -19,11 +19,12 @@ from plumbgraph.workspace.values import LARGE, WHOLE, Dir, Entry, File, Link, St
 
 def encode_tree(tree: Tree) -> bytes:
     """The canonical bytes of a tree."""
-    rows = [_row(name, tree[name]) for name in sorted(tree, key=os.fsencode)]
+    rows = [row_of(name, tree[name]) for name in sorted(tree, key=os.fsencode)]
     return json.dumps(rows, separators=(",", ":")).encode()
 
 
-def _row(name: str, entry: Entry) -> list[Any]:
+def row_of(name: str, entry: Entry) -> list[Any]:
+    """An entry as plain data."""
     match entry:
         case File(mode, size, digest, split):
             return [name, "b" if split else "f", mode, size, digest]
@@ -47,13 +48,18 @@ def decode_tree(data: bytes, path: str = "") -> dict[str, Entry]:
         if not isinstance(row, list) or not row:
             raise _refused(path)
         name = checked_name(row[0], path)
-        tree[name] = _entry(row, f"{path}/{name}" if path else name)
+        tree[name] = entry_of(row, f"{path}/{name}" if path else name)
     if len(tree) != len(rows) or encode_tree(tree) != data:
         raise _refused(path)
     return tree
 
 
-def _entry(row: list[Any], path: str) -> Entry:
+def entry_of(row: list[Any], path: str) -> Entry:
+    """The entry that `row_of` told.
+
+    Raises:
+        WorkspaceUnsafe: It is malformed or must not be.
+    """
     match row:
         case [_, "f", mode, size, digest] if _count(size) and is_digest(digest):
             return File(checked_mode(mode, path), size, digest)

@@ -56,6 +56,8 @@ class Workspace(Views):
         flush: Flush each restored file to disk. Off by default, because a new process reads
             everything again before it trusts it; turn it on where other programs do not.
         portable: Refuse names that file systems which ignore case would merge.
+        index: Keep beside the folder what is known of it, so that a new process reads only what
+            changed. It is believed within one boot of the machine; after a power cut all is read.
         wait_s: Seconds to wait for another user of the folder.
         clock: Tells which files are too fresh to trust their times.
     """
@@ -71,6 +73,7 @@ class Workspace(Views):
         side: str | Path | None = None,
         flush: bool = False,
         portable: bool = False,
+        index: bool = True,
         wait_s: float = 30.0,
         clock: Clock = SYSTEM,
     ) -> None:
@@ -80,7 +83,9 @@ class Workspace(Views):
         super().__init__(blobs)
         self._wait_s = wait_s
         excludes = Excludes(exclude, defaults=default_excludes)
-        self._rules = Rules(excludes, quota or Quota(), clock, flush=flush, portable=portable)
+        self._rules = Rules(
+            excludes, quota or Quota(), clock, flush=flush, portable=portable, index=index
+        )
         self._side = Path(side) if side else self.folder.parent / f".{self.folder.name}.plumbgraph"
         self._bound = False
         self._family: dict[str, Workspace] = {}

@@ -223,8 +223,8 @@ def test_a_claim_lives_for_as_long_as_the_work(database: Database, tmp_path: Pat
     blobs = PostgresBlobs(database)
     shared = SharedWorkspace(database, "report")
     one, two = Workspace(tmp_path / "1", blobs=blobs), Workspace(tmp_path / "2", blobs=blobs)
-    until = time.monotonic() + 0.6
-    with shared.attach(one, owner="one", lease_s=0.2) as files:
+    until = time.monotonic() + 2.5
+    with shared.attach(one, owner="one", lease_s=1.5) as files:
         (files.folder / "x").write_text("one")
         while time.monotonic() < until:
             with pytest.raises(ThreadBusy), shared.attach(two, owner="two"):
@@ -238,8 +238,8 @@ async def test_a_claim_lives_async(database: Database, tmp_path: Path) -> None:
     blobs = PostgresBlobs(database)
     shared = SharedWorkspace(database, "report")
     one, two = Workspace(tmp_path / "1", blobs=blobs), Workspace(tmp_path / "2", blobs=blobs)
-    async with shared.aattach(one, owner="one", lease_s=0.2):
-        await asyncio.sleep(0.5)
+    async with shared.aattach(one, owner="one", lease_s=1.5):
+        await asyncio.sleep(2)
         with pytest.raises(ThreadBusy):
             async with shared.aattach(two, owner="two"):
                 pass
