@@ -25,10 +25,12 @@ class ValkeyCluster:
     Args:
         folder: Where they keep their files.
         append: Keep an append-only file, as a cluster that holds budgets should.
+        node_timeout_ms: A server that is silent for so long is taken over by its replica.
     """
 
-    def __init__(self, folder: Path, *, append: bool = False) -> None:
+    def __init__(self, folder: Path, *, append: bool = False, node_timeout_ms: int = 1_500) -> None:
         self._append = "yes" if append else "no"
+        self._node_timeout_ms = node_timeout_ms
         program, _ = next(iter(redis_candidates(site_folders())))
         self._program, self._folder = str(program), folder
         self.ports = [_free() for _ in range(6)]
@@ -52,7 +54,7 @@ class ValkeyCluster:
         home = self._folder / str(port)
         home.mkdir(exist_ok=True)
         options = f"--port {port} --bind 127.0.0.1 --dir {home} --appendonly {self._append}"
-        options += " --cluster-enabled yes --cluster-node-timeout 1500"
+        options += f" --cluster-enabled yes --cluster-node-timeout {self._node_timeout_ms}"
         options += " --cluster-config-file nodes.conf --repl-diskless-sync-delay 0"
         self.processes[port] = subprocess.Popen(  # noqa: S603 - a binary we chose
             [self._program, *options.split(), "--save", ""], stdout=subprocess.DEVNULL

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ FILES = 4
 STEPS_A_TURN = 5
 THREAD_USD, RUSH_USD, RUSHES = 0.5, 0.001, 5
 _PAUSE_S = 0.3
+SLACK = 2
 
 
 def turns_of(steps: int) -> int:
@@ -117,6 +119,7 @@ class Worker:
     def _tools(self) -> list[Any]:
         def note(name: str, text: str) -> str:
             """Write a note."""
+            self._wait_for_trouble(int(text.split()[1]))
             (Workspace.current().folder / name).write_text(text)
             return "written"
 
@@ -137,6 +140,15 @@ class Worker:
             return "sent"
 
         return [note, send]
+
+    def _wait_for_trouble(self, turn: int) -> None:
+        """Nobody runs away from a trouble: far behind its moment a thread waits until it came."""
+        for number, share in enumerate(self.told["troubles"]):
+            while turn > share * self.turns + SLACK and not self._came(number):
+                time.sleep(_PAUSE_S)
+
+    def _came(self, number: int) -> bool:
+        return (self.folder / f"trouble-{number}").exists()
 
     def say(self, **told: Any) -> None:
         """One line to whoever watches."""
@@ -162,13 +174,12 @@ class Worker:
         config = config_of(name)
         while True:
             try:
-                state = self.agent.get_state(config)
-                if finished(state):
-                    break
-                self.agent.invoke(given(state, name), config, durability="sync")
+                begun = self.saver.get_tuple(config) is not None
+                self.agent.invoke(given(name, begun=begun), config, durability="sync")
+                break
             except ConnectionError as error:
                 self.say(event="retry", thread=name, why=repr(error)[:200])
-                threading.Event().wait(_PAUSE_S)
+                time.sleep(_PAUSE_S)
         for number in range(RUSHES):
             self._rush(name, number)
         self.say(event="done", thread=name)
@@ -183,10 +194,9 @@ class Worker:
         config = config_of(name)
         while True:
             try:
-                state = await self.agent.aget_state(config)
-                if finished(state):
-                    break
-                await self.agent.ainvoke(given(state, name), config, durability="sync")
+                begun = await self.saver.aget_tuple(config) is not None
+                await self.agent.ainvoke(given(name, begun=begun), config, durability="sync")
+                break
             except ConnectionError as error:
                 self.say(event="retry", thread=name, why=repr(error)[:200])
                 await asyncio.sleep(_PAUSE_S)
@@ -200,15 +210,9 @@ def config_of(name: str) -> Any:
     return {"configurable": {"thread_id": name, "user_id": name}}
 
 
-def given(state: Any, name: str) -> Any:
-    """What starts a thread, or nothing for one that has begun."""
-    return None if state.values or state.next else {"messages": [("user", name)]}
-
-
-def finished(state: Any) -> bool:
-    """Whether the thread came to its end."""
-    messages = state.values.get("messages") or [] if state.values else []
-    return bool(messages) and not state.next and messages[-1].text == "finished"
+def given(name: str, *, begun: bool) -> Any:
+    """What starts a thread; nothing for one that has begun, which goes on to its end."""
+    return None if begun else {"messages": [("user", name)]}
 
 
 if __name__ == "__main__":
