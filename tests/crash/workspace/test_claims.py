@@ -78,7 +78,7 @@ def test_a_killed_holder_is_replaced_and_its_half_work_is_not_seen(
 def test_a_stopped_holder_wakes_too_late_to_save(
     database: Database, start: Start, tmp_path: Path
 ) -> None:
-    holder = start("sleeps", 1, hold_s=1, lease_s=0.5)
+    holder = start("sleeps", 1, hold_s=5, lease_s=0.5)
     assert said(holder) == "attached"
     holder.send_signal(signal.SIGSTOP)
     heir = start("heir", 1)

@@ -129,10 +129,10 @@ def test_valid_time_is_the_callers(store: MemoryStore) -> None:
 
 def test_an_item_expires_on_time_and_leaves_no_key(redis_url: str) -> None:
     with MemoryStore(redis_url) as store, redis.Redis.from_url(redis_url) as raw:
-        store.put(NS, "k", {"n": 0}, ttl=0.2 / 60)
-        store.put(NS, "k", {"n": 1}, ttl=0.2 / 60)
+        store.put(NS, "k", {"n": 0}, ttl=1 / 60)
+        store.put(NS, "k", {"n": 1}, ttl=1 / 60)
         assert store.get(NS, "k", refresh_ttl=False) is not None
-        time.sleep(0.25)
+        time.sleep(1.05)
         assert store.get(NS, "k") is None
         assert store.search(()) == []
         assert store.list_namespaces() == []
@@ -141,10 +141,10 @@ def test_an_item_expires_on_time_and_leaves_no_key(redis_url: str) -> None:
 
 
 def test_reading_slides_the_items_own_time_to_live(store: MemoryStore) -> None:
-    store.put(NS, "read", {}, ttl=0.4 / 60)
-    store.put(NS, "unread", {}, ttl=0.4 / 60)
+    store.put(NS, "read", {}, ttl=1.5 / 60)
+    store.put(NS, "unread", {}, ttl=1.5 / 60)
     for _ in range(3):
-        time.sleep(0.2)
+        time.sleep(0.6)
         assert store.get(NS, "read") is not None
     assert store.get(NS, "unread") is None
 

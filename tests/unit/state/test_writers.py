@@ -249,8 +249,8 @@ def _take_over(saver: PlumbSaver, head: RunnableConfig) -> None:
 
 def test_a_lease_is_renewed(saver: PlumbSaver) -> None:
     head = _put(saver, CONFIG)
-    with saver.claim("t", ttl_s=0.4) as lease:
-        time.sleep(1.0)
+    with saver.claim("t", ttl_s=1.5) as lease:
+        time.sleep(2.0)
         head = _put(saver, head)
         assert not lease.lost
 
@@ -258,8 +258,8 @@ def test_a_lease_is_renewed(saver: PlumbSaver) -> None:
 async def test_an_async_claim(postgres_url: str, schema: str) -> None:
     async with PlumbSaver(postgres_url, schema=schema) as saver:
         graph = _graph(saver)
-        async with saver.claim("t", ttl_s=0.4):
-            await asyncio.sleep(0.8)
+        async with saver.claim("t", ttl_s=1.5):
+            await asyncio.sleep(2.0)
             await graph.ainvoke({"log": []}, CONFIG)
             with pytest.raises(ThreadBusy):
                 async with saver.claim("t"):
