@@ -264,7 +264,7 @@ def nodes_going_round(stage: Stage) -> None:
         compiled.invoke({"value": 1}, {**stage.config, "recursion_limit": 30})
 
 
-@fault("stopped_by_budget", 10)
+@fault("stopped_by_budget", 7)
 def too_many_turns(stage: Stage) -> None:
     """Too many turns."""
     from plumbgraph.tracing.guard import Guard  # noqa: PLC0415 - beside its use
@@ -273,7 +273,7 @@ def too_many_turns(stage: Stage) -> None:
     stage.ask(stage.agent(calls, guard=Guard(max_steps=3)))
 
 
-@fault("stopped_by_budget", 7)
+@fault("stopped_by_budget", 5)
 def too_many_dollars(stage: Stage) -> None:
     """Too many dollars."""
     from plumbgraph.tracing.costs import Costs  # noqa: PLC0415 - beside its use
