@@ -12,13 +12,14 @@ from langgraph.store.base import (
     GetOp,
     NotProvided,
     Op,
-    Result,
     TTLConfig,
 )
 
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory import batching, origin, plans
+from plumbgraph.memory.calls import Recall
 from plumbgraph.memory.events import MayEvict
+from plumbgraph.memory.facts import Remember
 from plumbgraph.memory.items import MemoryItem
 from plumbgraph.memory.keys import Layout, Namespace, ShardBy, check_tenant
 from plumbgraph.memory.ops import Delete, Get, History, Put
@@ -33,6 +34,8 @@ from plumbgraph.tracing import emit
 
 Outcome = TypeVar("Outcome")
 _LIBRARY = library("memory")  # read now: a store may be made inside an event loop
+AnyOp: TypeAlias = Op | Put | Delete | Get | History | Remember | Recall
+"""LangGraph's four operations and ours."""
 Server: TypeAlias = sources.Server | Redis
 """URL, client, or a function that returns one of them."""
 
@@ -123,7 +126,7 @@ class CoreStore(BaseStore):
         self._warned = True
         emit(MayEvict(target=self._redis.target, policy=facts.eviction))
 
-    def batch(self, ops: Iterable[Op]) -> list[Result]:
+    def batch(self, ops: Iterable[AnyOp]) -> list[Any]:
         """Carry out operations together, LangGraph's and this package's, in as few round trips.
 
         Reads see what was there before the writes of the same batch. Every operation is carried
@@ -132,7 +135,7 @@ class CoreStore(BaseStore):
         asked = list(ops)
         return batching.finished(asked, self._run(self._batch(asked)))
 
-    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+    async def abatch(self, ops: Iterable[AnyOp]) -> list[Any]:
         """Carry out operations together; see `batch`."""
         asked = list(ops)
         return batching.finished(asked, await self._arun(self._batch(asked)))

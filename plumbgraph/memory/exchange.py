@@ -190,11 +190,9 @@ def _journals_cleaned(terms: Terms, shard: Shard, named: Callable[[str], bool]) 
     for name in names:
         key = f"{shard.journal}:{name.decode()}"
         (lines,) = yield from terms.asked((Command("LRANGE", key, 0, -1),))
-        kept = [line for line in lines if not named(line.decode().replace("|", " "))]
-        if len(kept) == len(lines):
-            continue
-        again = (Command("RPUSH", key, *kept),) if kept else ()
-        yield from terms.asked((Command("DEL", key), *again))
+        gone = [line for line in lines if named(line.decode().replace("|", " "))]
+        if gone:
+            yield from terms.asked([Command("LREM", key, 0, line) for line in gone])
 
 
 def _audited(terms: Terms, shards: Sequence[Shard], report: Erasure) -> RedisPlan[None]:
