@@ -25,10 +25,13 @@ from benchmarks.setting import redis_url
 from benchmarks.tables import machine, median, print_table, timed, write_json
 from plumbgraph.skills.evaluate import Case, Evaluation, evaluate, read_cases
 from plumbgraph.skills.library import SkillLibrary
+from plumbgraph.skills.ranking.index import Weights
 from plumbgraph.skills.tokens import TokenCounter
 
 USES_DATA = True
 PARTS = ("scan", "search", "catalog", "selection", "prefix", "state", "registry")
+SIZES = (10, 280, 1_600, 10_000)
+PLAIN = Weights(fields=(1, 1, 0, 0, 0), length=(0.75,) * 5, k1=1.2, name=0, phrase=0, synonym=0)
 Row = dict[str, Any]
 
 
@@ -67,18 +70,20 @@ def seconds(action: Callable[[], object], rounds: int, *, warm: int = 1) -> dict
     return {"seconds": median(timed(counted, rounds, warm=warm)), "cpu s": median(cpu[warm:])}
 
 
-def catalogs(folders: dict[str, Path], exact: TokenCounter | None, work: Path) -> list[Row]:
+def catalogs(
+    folders: Sequence[tuple[Path, str]], exact: TokenCounter | None, work: Path
+) -> list[Row]:
     """Tokens of the catalog block at several sizes, counted exactly where possible."""
     rows: list[Row] = []
-    for name, folder in folders.items():
+    for folder, of in folders:
         library = SkillLibrary([folder], cache=work / "cache")
         catalog = library.catalog(query="help me debug a failing test")
         theirs = peer.prompt(folder)
         peers_tokens = corpus.tokens_of(theirs, exact)
         rows.append(
             {
-                "corpus": name,
                 "skills": len(library),
+                "of": of,
                 "estimated": catalog.tokens,
                 "exact": exact(catalog.text) if exact else None,
                 "described": len(catalog.shown),
@@ -89,19 +94,21 @@ def catalogs(folders: dict[str, Path], exact: TokenCounter | None, work: Path) -
 
 
 def selection(folders: dict[str, Path], cases: Sequence[Case], work: Path) -> list[Row]:
-    """Recall on either half of the requests, and on all."""
+    """Recall on either half of the requests, and on all; plain BM25 beside it."""
     rows: list[Row] = []
     for name, folder in folders.items():
         library = SkillLibrary([folder], cache=work / "cache")
         known = [record.name for record in library.report().loaded]
         usable = [c for c in cases if not c.accepted or c.accepted & set(known)]
-        for part, chosen in {
-            "one half": usable[::2],
-            "other half": usable[1::2],
-            "all": usable,
-        }.items():
-            found = evaluate(library.search, chosen, known)
-            rows.append({"corpus": name, "half": part, **_recall(found)})
+        plain = SkillLibrary([folder], cache=work / "cache", weights=PLAIN)
+        for by, half, chosen, asked in (
+            ("plumbgraph", "one", usable[::2], library),
+            ("plumbgraph", "other", usable[1::2], library),
+            ("plumbgraph", "both", usable, library),
+            ("BM25 of name and description", "both", usable, plain),
+        ):
+            found = evaluate(asked.search, chosen, known)
+            rows.append({"corpus": name, "search": by, "half": half, **_recall(found)})
     return rows
 
 
@@ -200,15 +207,17 @@ class Bench:
         return list(self.folders.values())[-1]
 
     @cached_property
+    def sizes(self) -> dict[int, tuple[Path, str]]:
+        """Folders from ten skills to ten thousand, and what each holds."""
+        return {
+            count: corpus.sized(self.given, self.wide, self.work / f"of-{count}", count)
+            for count in SIZES
+        }
+
+    @property
     def many(self) -> Path:
         """Ten thousand skills."""
-        return corpus.multiplied(self.wide, self.work / "many", 10_000)
-
-    @cached_property
-    def sizes(self) -> dict[str, Path]:
-        """Folders from ten skills to ten thousand."""
-        ten = corpus.some(self.given, self.work / "ten", 10)
-        return {"10": ten, **self.folders, "10,000": self.many}
+        return self.sizes[SIZES[-1]][0]
 
 
 def measure(bench: Bench, asked: argparse.Namespace) -> dict[str, list[Row]]:
@@ -217,7 +226,7 @@ def measure(bench: Bench, asked: argparse.Namespace) -> dict[str, list[Row]]:
     parts: dict[str, tuple[str, Callable[[], list[Row]]]] = {
         "scan": ("Scan", lambda: scan(bench.many, work, asked.rounds)),
         "search": ("Search", lambda: latency(bench.many, bench.cases, work)),
-        "catalog": ("Catalog tokens", lambda: catalogs(bench.sizes, bench.exact, work)),
+        "catalog": ("Catalog tokens", lambda: catalogs([*bench.sizes.values()], bench.exact, work)),
         "selection": ("Selection", lambda: selection(bench.folders, bench.cases, work)),
         "prefix": ("Prefix over 20 turns", lambda: steadiness(bench.wide, bench.cases, work)),
         "state": ("State and unloading", lambda: peer.state_rows(bench.many, work, bench.exact)),

@@ -36,10 +36,9 @@ def with_distractors(given: Path, target: Path) -> Path | None:
     spec = importlib.util.find_spec("pm_skills")
     if spec is None or not spec.submodule_search_locations:
         return None
-    library = SkillLibrary([given], cache=None)
-    own = {record.name for record in library.report().loaded}
-    for name in own:
-        write(target, name, (library.open(name).contents[SKILL_FILE]).decode("utf-8", "replace"))
+    own = texts_of(given)
+    for name, text in own.items():
+        write(target, name, text)
     rows = json.loads((Path(spec.submodule_search_locations[0]) / "skills.json").read_text("utf-8"))
     for row in rows["skills"]:
         if row["name"] not in own:
@@ -53,28 +52,30 @@ def skill_md(row: dict[str, Any]) -> str:
     return f"---\nname: {row['name']}\ndescription: {description}\n---\n\n{row['instructions']}\n"
 
 
-def multiplied(source: Path, target: Path, count: int) -> Path:
-    """`count` skills: the source's under their names, then copies under numbered names."""
-    library = SkillLibrary([source], cache=None)
-    texts = {
-        record.name: library.open(record.name).contents[SKILL_FILE].decode("utf-8", "replace")
-        for record in library.report().loaded
-    }
+def sized(given: Path, wide: Path, target: Path, count: int) -> tuple[Path, str]:
+    """`count` skills and what they are: given ones, then distractors, then numbered copies."""
+    own, every = texts_of(given), texts_of(wide)
+    texts = {**own, **{name: text for name, text in every.items() if name not in own}}
     names = list(texts)
     for number in range(count):
         name, copy = names[number % len(names)], number // len(names)
-        own = f"{name}-{copy}" if copy else name
-        text = texts[name].replace(f"name: {name}", f"name: {own}", 1)
-        write(target, own, text)
-    return target
+        said = f"{name}-{copy}" if copy else name
+        write(target, said, texts[name].replace(f"name: {name}", f"name: {said}", 1))
+    kinds = {
+        "given": min(count, len(own)),
+        "pm-skills": min(count, len(texts)) - min(count, len(own)),
+        "numbered copies": max(0, count - len(texts)),
+    }
+    return target, ", ".join(f"{n:,} {kind}" for kind, n in kinds.items() if n)
 
 
-def some(source: Path, target: Path, count: int) -> Path:
-    """The first `count` skills of a source by name."""
+def texts_of(source: Path) -> dict[str, str]:
+    """The `SKILL.md` of every skill that loads, by name in order."""
     library = SkillLibrary([source], cache=None)
-    for name in sorted(record.name for record in library.report().loaded)[:count]:
-        write(target, name, library.open(name).contents[SKILL_FILE].decode("utf-8", "replace"))
-    return target
+    names = sorted(record.name for record in library.report().loaded)
+    return {
+        name: library.open(name).contents[SKILL_FILE].decode("utf-8", "replace") for name in names
+    }
 
 
 def write(root: Path, name: str, text: str) -> None:

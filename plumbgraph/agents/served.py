@@ -42,9 +42,9 @@ def served(
 
         told["effects"] = journal_for(ours, tenant=_tenant(ours))
     if told.get("skills") is not None:
-        told["skills"] = skill_node(
-            told["skills"], policy_of(told.get("policy")), blobs=_bodies(ours)
-        )
+        told["skills"] = node = skill_node(told["skills"], policy_of(told.get("policy")))
+        if node is not None:
+            node.kit.desk.bodies.prefer(_bodies(ours))
     return told
 
 

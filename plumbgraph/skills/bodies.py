@@ -19,7 +19,7 @@ from plumbgraph.skills.record import make_record
 from plumbgraph.skills.render import Body
 from plumbgraph.skills.values import SKILL_FILE, Skill, SkillFile, SkillRecord
 
-_KEPT = 256
+_KEPT, _KEPT_TEXTS = 256, 2_048
 
 
 class Blobs(Protocol):
@@ -48,10 +48,18 @@ class Bodies:
     """
 
     def __init__(self, blobs: Blobs | None = None) -> None:
+        self._chosen = blobs is not None
         self._blobs: Blobs = blobs or FolderBlobs(default_blob_folder(), space="skills")
         self._stored: OrderedDict[str, Stored] = OrderedDict()
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
+
+    def prefer(self, blobs: Blobs) -> None:
+        """Keep them there from now on, unless a place was chosen by name."""
+        if not self._chosen:
+            self._blobs, self._chosen = blobs, True
+            self._stored.clear()
+            self._texts.clear()
 
     def put(self, skill: Skill) -> Stored:
         """Store a skill whole; once it returns, its digest is enough to open it."""
@@ -81,24 +89,30 @@ class Bodies:
         contents = self._blobs.get_many(wanted.values())
         return {path: contents[digest] for path, digest in wanted.items()}
 
-    def put_text(self, text: str) -> str:
-        """Store a text and give its digest."""
-        digest = digest_of(text.encode())
+    def put_texts(self, texts: Iterable[str]) -> list[str]:
+        """Store texts and give their digests; what is known costs nothing."""
+        given = list(texts)
+        digests = [digest_of(text.encode()) for text in given]
+        by_digest = dict(zip(digests, given, strict=True))
         with self._lock:
-            known = digest in self._texts
-        if not known:
-            self._blobs.put_many({digest: text.encode()}, refs=[Ref("skill-catalog", digest)])
-            self._remember(self._texts, digest, text)
-        return digest
+            fresh = {d: text for d, text in by_digest.items() if d not in self._texts}
+        if fresh:
+            refs = [Ref("skill-catalog", digest) for digest in fresh]
+            self._blobs.put_many({d: text.encode() for d, text in fresh.items()}, refs=refs)
+        for digest, text in by_digest.items():
+            self._remember(self._texts, digest, text, _KEPT_TEXTS)
+        return digests
 
-    def text(self, digest: str) -> str:
-        """A stored text."""
+    def texts(self, digests: Iterable[str]) -> list[str]:
+        """Stored texts, read at once."""
+        wanted = list(digests)
         with self._lock:
-            if (known := self._texts.get(digest)) is not None:
-                return known
-        text = self._blobs.get_many([digest])[digest].decode()
-        self._remember(self._texts, digest, text)
-        return text
+            found = {d: self._texts[d] for d in wanted if d in self._texts}
+        if missing := [digest for digest in wanted if digest not in found]:
+            found |= {d: data.decode() for d, data in self._blobs.get_many(missing).items()}
+        for digest in wanted:
+            self._remember(self._texts, digest, found[digest], _KEPT_TEXTS)
+        return [found[digest] for digest in wanted]
 
     def _known(self, digest: str) -> Stored | None:
         with self._lock:
@@ -109,13 +123,14 @@ class Bodies:
         record = make_record(parsed, source="loaded", location=name, folder=name)
         record = record or SkillRecord(name, "loaded", name, "")
         stored = Stored(Body(name, digest, parsed.body, tuple(files)), record)
-        self._remember(self._stored, digest, stored)
+        self._remember(self._stored, digest, stored, _KEPT)
         return stored
 
-    def _remember(self, cache: OrderedDict[str, Any], key: str, value: Any) -> None:
+    def _remember(self, cache: OrderedDict[str, Any], key: str, value: Any, most: int) -> None:
         with self._lock:
             cache[key] = value
-            while len(cache) > _KEPT:
+            cache.move_to_end(key)
+            while len(cache) > most:
                 cache.popitem(last=False)
 
 

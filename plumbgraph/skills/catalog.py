@@ -32,7 +32,9 @@ class Catalog:
     """A rendered catalog.
 
     Attributes:
-        text: What goes into the prompt; empty when there are no skills.
+        head: The text before the described skills; empty when there are no skills. It changes
+            with the library and the budget, never with the request.
+        lines: The described skills, each by its own line.
         shown: Names with their description, in order: hand them to the next turn as `previous`.
         named: Names listed, with or without description.
         counted: Skills whose names are present only in a group's count.
@@ -40,12 +42,23 @@ class Catalog:
         reasons: Why each shown skill is shown: `pinned`, `recent`, `kept`, `ranked` or `room`.
     """
 
-    text: str
+    head: str
+    lines: tuple[str, ...]
     shown: tuple[str, ...]
     named: tuple[str, ...]
     counted: int
     tokens: int
     reasons: dict[str, str]
+
+    @property
+    def text(self) -> str:
+        """What goes into the prompt; empty when there are no skills."""
+        return catalog_text(self.head, self.lines) if self.head else ""
+
+
+def catalog_text(head: str, lines: Iterable[str]) -> str:
+    """A catalog from its parts."""
+    return "\n".join([head, *lines, _CLOSE])
 
 
 def make_catalog(
@@ -66,7 +79,7 @@ def make_catalog(
     """
     by_name = {record.name: record for record in records}
     if not by_name:
-        return Catalog("", (), (), 0, 0, {})
+        return Catalog("", (), (), (), 0, 0, {})
     frame = counter(f"{_OPEN}\n{_INTRODUCTION}\n{_CLOSE}\n") + 8
     room = max(token_budget - frame, 0)
     order = choose_shown(by_name, ranked, pinned=pinned, recent=recent, previous=previous)
@@ -79,9 +92,10 @@ def make_catalog(
         names, named, counted = _names(sorted(by_name), int(room * _NAMES_SHARE), counter)
         left = room - sum(counter(line) + 1 for line in names)
         lines, shown = _described(by_name, order, left, counter)
-    text = "\n".join([_OPEN, _INTRODUCTION, *names, *lines, _CLOSE])
+    head = "\n".join([_OPEN, _INTRODUCTION, *names])
+    tokens = counter(catalog_text(head, lines))
     reasons = {name: order[name] for name in shown}
-    return Catalog(text, tuple(shown), tuple(named), counted, counter(text), reasons)
+    return Catalog(head, tuple(lines), tuple(shown), tuple(named), counted, tokens, reasons)
 
 
 def choose_shown(

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-VERSION = 1
+VERSION = 2
 
 Mode = Literal["bounded", "pinned", "turn"]
 
@@ -47,13 +47,17 @@ class CatalogRef(TypedDict):
 
     Attributes:
         turn: The turn it was made for.
-        digest: Content of the catalog's text.
+        digest: The text before the described skills; the whole text where there are no `lines`,
+            as in version 1.
         shown: Names described in it.
+        lines: Digest of each described skill's line. Turns of many threads share them, so what is
+            stored grows with the library's versions and not with the turns.
     """
 
     turn: str
     digest: str
     shown: list[str]
+    lines: NotRequired[list[str]]
 
 
 def merge_skills(

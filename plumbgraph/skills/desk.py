@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from plumbgraph.errors import PlumbError, SkillNotFound, SkillTampered
+from plumbgraph.content.digest import digest_of
+from plumbgraph.errors import BlobMissing, PlumbError, SkillNotFound, SkillTampered
 from plumbgraph.skills.bodies import Blobs, Bodies, Stored
 from plumbgraph.skills.budget import fit
-from plumbgraph.skills.catalog import catalog_line
+from plumbgraph.skills.catalog import catalog_line, catalog_text
 from plumbgraph.skills.channel import (
     CatalogRef,
     Mode,
@@ -128,7 +129,7 @@ class SkillDesk:
         """
         stored = self.loaded(entries)
         bodies = {item.body.digest: item.body for item in stored.values()}
-        shown = self.bodies.text(catalog["digest"]) if catalog else ""
+        shown = self._shown(catalog) if catalog else ""
         block = loaded_block(
             entries,
             bodies,
@@ -137,18 +138,31 @@ class SkillDesk:
         )
         return "\n\n".join(part for part in (shown, block) if part)
 
+    def _shown(self, catalog: CatalogRef) -> str:
+        """The catalog's text as it was chosen."""
+        head, *lines = self.bodies.texts([catalog["digest"], *catalog.get("lines", ())])
+        return catalog_text(head, lines) if head and "lines" in catalog else head
+
     def loaded(self, entries: Entries) -> dict[str, Stored]:
         """What is loaded, by name, as it was stored."""
-        return {
-            name: self.bodies.get(entry["digest"], name) for name, entry in active(entries).items()
-        }
+        return {name: self._stored(name, entry) for name, entry in active(entries).items()}
+
+    def _stored(self, name: str, entry: SkillEntry) -> Stored:
+        """A loaded skill; where its copy is not at hand, from the source that still holds it."""
+        digest = entry["digest"]
+        try:
+            return self.bodies.get(digest, name)
+        except BlobMissing:
+            if self._source_digest(name) != digest:
+                raise
+            return self.bodies.put(self.library.open(name))
 
     def refusal(
         self, entries: Entries, tool: str, arguments: Mapping[str, Any] | None = None
     ) -> Refusal | None:
         """Why a tool may not be seen or called now, or None; the same answer for both."""
         kept = fit(entries, self.rules.body_tokens).kept if entries else ()
-        records = [self.bodies.get(entries[name]["digest"], name).record for name in kept]
+        records = [self._stored(name, entries[name]).record for name in kept]
         return refusal_of(
             tool,
             records,
@@ -216,7 +230,7 @@ class SkillDesk:
         entry = active(entries).get(name)
         if entry is None:
             return Outcome(f"{name!r} is not loaded; load it first.", failed=True)
-        stored = self.bodies.get(entry["digest"], name)
+        stored = self._stored(name, entry)
         if path not in {file.path for file in stored.body.files}:
             listed = ", ".join(file.path for file in stored.body.files[:50])
             return Outcome(f"{name!r} has no file {path!r}. It has: {listed}", failed=True)
@@ -305,14 +319,16 @@ class SkillDesk:
             recent=recent,
             previous=previous["shown"] if previous else (),
         )
-        digest = self.bodies.put_text(catalog.text)
-        total = len(self.library)
+        digest, *lines = self.bodies.put_texts([catalog.head, *catalog.lines])
         emit(
             CatalogShown(
-                digest=digest, shown=len(catalog.shown), total=total, tokens=catalog.tokens
+                digest=digest_of(catalog.text.encode()),
+                shown=len(catalog.shown),
+                total=len(self.library),
+                tokens=catalog.tokens,
             )
         )
-        return {"turn": turn, "digest": digest, "shown": list(catalog.shown)}
+        return {"turn": turn, "digest": digest, "shown": list(catalog.shown), "lines": lines}
 
     def _settled(self, entries: Entries) -> Entries:
         changed: Entries = {}

@@ -16,9 +16,9 @@ from plumbgraph.skills.events import SkillsSearched
 from plumbgraph.skills.frontmatter import read_body, read_frontmatter
 from plumbgraph.skills.merge import Shelf, merge
 from plumbgraph.skills.package import files_of, package_digest, safe_path
-from plumbgraph.skills.ranking.analysis import Collection, analyse, document_key
+from plumbgraph.skills.ranking.analysis import Vocabulary
 from plumbgraph.skills.ranking.index import Index, Weights
-from plumbgraph.skills.ranking.index_cache import load_collection, save_collection
+from plumbgraph.skills.ranking.live import LiveIndex
 from plumbgraph.skills.ranking.search import DenseScorer, SearchResult, named_first, rank
 from plumbgraph.skills.sources.base import Source
 from plumbgraph.skills.sources.directory import DirectorySource, default_cache
@@ -58,11 +58,10 @@ class SkillLibrary:
         self.sources = _labelled([_source(source, self._cache) for source in several])
         self.counter = counter
         self._dense = dense
-        self._weights = weights or Weights()
         self._lock = threading.RLock()
         self._shelf: Shelf | None = None
-        self._collection: Collection | None = None
-        self._index: tuple[str, Index, tuple[SkillRecord, ...]] | None = None
+        self._live = LiveIndex(self._cache_file(), weights or Weights(), self._body)
+        self._index: tuple[str, Index, tuple[SkillRecord, ...], Vocabulary] | None = None
 
     def refresh(self) -> Report:
         """Look at every source again; what changed is visible from now on."""
@@ -96,8 +95,8 @@ class SkillLibrary:
         `.fits` is False when nothing fits; the hits are then the nearest, not answers.
         """
         with self._lock:
-            index, records, collection = self._indexed()
-        result = rank(index, collection.vocabulary, records, query, k=k, dense=self._dense)
+            index, records, vocabulary = self._indexed()
+        result = rank(index, vocabulary, records, query, k=k, dense=self._dense)
         named = self._at_hand().by_name.get("-".join(query.casefold().split()))
         if named is not None:
             result = named_first(result, named, k)
@@ -202,31 +201,13 @@ class SkillLibrary:
     def _source_of(self, record: SkillRecord) -> Source:
         return next(source for source in self.sources if source.label == record.source)
 
-    def _indexed(self) -> tuple[Index, tuple[SkillRecord, ...], Collection]:
+    def _indexed(self) -> tuple[Index, tuple[SkillRecord, ...], Vocabulary]:
         shelf = self._at_hand()
-        if self._collection is None:
-            self._collection = load_collection(self._cache_file())
         if self._index is None or self._index[0] != shelf.fingerprint:
-            records, collection = shelf.report.loaded, self._collection
-            fresh = self._analyse(records, collection)
-            documents = [collection.documents[document_key(record)] for record in records]
-            if fresh or len(collection.documents) > 2 * len(documents):
-                collection.documents = {document.key: document for document in documents}
-                save_collection(self._cache_file(), collection)
-            index = Index(documents, len(collection.vocabulary.terms), self._weights)
-            self._index = (shelf.fingerprint, index, records)
-        return self._index[1], self._index[2], self._collection
-
-    def _analyse(self, records: Sequence[SkillRecord], collection: Collection) -> int:
-        """Analyse what was not analysed before; how many that were."""
-        fresh = 0
-        for record in records:
-            key = document_key(record)
-            if key not in collection.documents:
-                fresh += 1
-                document = analyse(record, self._body(record), collection.vocabulary)
-                collection.documents[key] = document
-        return fresh
+            records = shelf.report.loaded
+            index, vocabulary = self._live.of(records)
+            self._index = (shelf.fingerprint, index, records, vocabulary)
+        return self._index[1:]
 
     def _body(self, record: SkillRecord) -> str:
         try:
@@ -241,7 +222,7 @@ class SkillLibrary:
         labels = "|".join(
             f"{source.label}={getattr(source, 'root', '')}" for source in self.sources
         )
-        return self._cache / f"{hashlib.sha256(os.fsencode(labels)).hexdigest()[:32]}.npz"
+        return self._cache / f"{hashlib.sha256(os.fsencode(labels)).hexdigest()[:32]}.index"
 
 
 def open_package(record: SkillRecord, contents: Mapping[str, bytes]) -> Skill:

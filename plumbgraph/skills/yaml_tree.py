@@ -15,7 +15,11 @@ from typing import Any, TypeAlias
 import yaml
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_PAIR = re.compile(r"([A-Za-z][A-Za-z-]*): +([A-Za-z0-9][ -~]*)")
+_WIDE = "\u00a0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd"
+_PAIR = re.compile(
+    r"([A-Za-z][A-Za-z-]*): +"
+    rf"(?:([A-Za-z0-9][ -~{_WIDE}]*)|\"([ !#-\[\]-~{_WIDE}]*)\" *|'((?:[ -&(-~{_WIDE}]|'')*)' *)"
+)
 MAX_DEPTH = 8
 MAX_NODES = 2_000
 
@@ -81,17 +85,21 @@ def parse(text: str) -> Frontmatter:
 
 
 def _plain_pairs(text: str) -> Frontmatter | None:
-    """The common case, a few `key: plain words` lines, without a YAML parser; else None."""
+    """The common case, a few `key: words` or `key: "words"` lines, without a parser; else None."""
     tree: dict[str, Any] = {}
     lines: dict[str, int] = {}
     for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
         found = _PAIR.fullmatch(line)
         if found is None:
             return None
-        key, value = found[1], found[2]
-        if key in tree or ": " in value or " #" in value or value.rstrip(" ").endswith(":"):
+        key, value, double, single = found.groups()
+        if key in tree:
             return None
-        tree[key], lines[key] = value.rstrip(" "), number
+        if value is None:
+            value = double if double is not None else single.replace("''", "'")
+        elif ": " in value or " #" in value or (value := value.rstrip(" ")).endswith(":"):
+            return None
+        tree[key], lines[key] = value, number
     return Frontmatter(tree, lines)
 
 

@@ -28,6 +28,12 @@ _KEPT = 500
 _READ_CLOSELY = 200
 
 
+_RANGE = range(len(FIELDS))
+_NONE: Ids = np.zeros(0, np.int32)
+_GAP: Ids = np.full(1, -1, np.int32)
+_ZERO: Ints = np.zeros(1, np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """How much each kind of evidence counts.
@@ -50,47 +56,89 @@ class Weights:
     synonym: float = 0.3
 
 
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """What an index is made of: plain arrays, which a file can hold.
+
+    Attributes:
+        text: The terms of every document in order, a -1 after each field.
+        place: Where each document begins in `text`, and its end.
+        names: The terms of every name.
+        name_bounds: Where each name begins in `names`, and their end.
+        owners: Documents of each term, ascending.
+        impact: How much the term says in that document.
+        start: Where each term begins in `owners` and `impact`, and their end.
+        idf: How rare each term is.
+    """
+
+    text: Ids
+    place: Ints
+    names: Ids
+    name_bounds: Ints
+    owners: Ids
+    impact: Floats
+    start: Ints
+    idf: NDArray[np.float64]
+
+
+def build(documents: Sequence[Document], terms: int, weights: Weights) -> Arrays:
+    """The index of documents; building is arithmetic on arrays."""
+    count = len(documents)
+    flat = [np.concatenate([_NONE, *(d.fields[i] for d in documents)]) for i in _RANGE]
+    lengths = [np.array([len(d.fields[i]) for d in documents], np.int64) for i in _RANGE]
+    bounds = [np.concatenate([_ZERO, np.cumsum(row)]) for row in lengths]
+    purpose = np.array([d.purpose for d in documents], np.int64)
+    parts = [
+        *zip(flat, bounds, lengths, strict=True),
+        (flat[1], bounds[1], np.minimum(purpose, lengths[1])),
+        (flat[2], bounds[2], np.minimum(lengths[2], LEAD)),
+    ]
+    factors = [
+        weight / _norm(length, b)
+        for weight, b, (_, _, length) in zip(weights.fields, weights.length, parts, strict=True)
+    ]
+    cells, frequency = _weighted(_codes(parts, count), np.stack(factors), count)
+    start = np.searchsorted((cells // max(count, 1)).astype(np.int32), np.arange(max(terms, 1) + 1))
+    pieces = (piece for d in documents for ids in d.fields for piece in (ids, _GAP))
+    return Arrays(
+        text=np.concatenate([_NONE, *pieces]),
+        place=np.sum(bounds, axis=0) + len(FIELDS) * np.arange(count + 1),
+        names=flat[0],
+        name_bounds=bounds[0],
+        owners=(cells % max(count, 1)).astype(np.int32),
+        impact=(frequency / (weights.k1 + frequency)).astype(np.float32),
+        start=start,
+        idf=_idf(np.diff(start), count),
+    )
+
+
 class Index:
-    """Postings of a fixed set of documents; building is arithmetic on arrays."""
+    """Postings of a fixed set of documents.
 
-    def __init__(
-        self, documents: Sequence[Document], terms: int, weights: Weights | None = None
-    ) -> None:
-        self.count = len(documents)
-        self.weights = weights or Weights()
-        self.flat = [np.concatenate([_NONE, *(d.fields[i] for d in documents)]) for i in _RANGE]
-        lengths = [[len(d.fields[i]) for d in documents] for i in _RANGE]
-        self.bounds = [np.cumsum([0, *row], dtype=np.int64) for row in lengths]
-        self.text = np.concatenate(
-            [_NONE, *(p for d in documents for ids in d.fields for p in (ids, _GAP))]
-        )
-        self.place = np.sum(self.bounds, axis=0) + len(FIELDS) * np.arange(self.count + 1)
-        self._build(max(terms, 1), np.array([d.purpose for d in documents], np.int64))
+    Args:
+        arrays: See `build`.
+        weights: Those the arrays were built with.
+    """
 
-    def _build(self, terms: int, purpose: Ints) -> None:
-        lengths = [np.diff(bounds) for bounds in self.bounds]
-        parts = [
-            *zip(self.flat, self.bounds, lengths, strict=True),
-            (self.flat[1], self.bounds[1], np.minimum(purpose, lengths[1])),
-            (self.flat[2], self.bounds[2], np.minimum(lengths[2], LEAD)),
-        ]
-        factors = [
-            weight / _norm(length, b)
-            for weight, b, (_, _, length) in zip(
-                self.weights.fields, self.weights.length, parts, strict=True
-            )
-        ]
-        codes = _codes(parts, self.count)
-        cells, frequency = _weighted(codes, np.stack(factors), self.count)
-        self.owners = (cells % max(self.count, 1)).astype(np.int32)
-        self.impact = (frequency / (self.weights.k1 + frequency)).astype(np.float32)
-        term = (cells // max(self.count, 1)).astype(np.int32)
-        self.start = np.searchsorted(term, np.arange(terms + 1))
-        self.idf = _idf(np.diff(self.start), self.count)
+    def __init__(self, arrays: Arrays, weights: Weights) -> None:
+        self.arrays, self.weights = arrays, weights
+        self.count = len(arrays.place) - 1
+        self.owners, self.impact = arrays.owners, arrays.impact
+        self.start, self.idf = arrays.start, arrays.idf
+
+    @classmethod
+    def of(cls, documents: Sequence[Document], terms: int, weights: Weights | None = None) -> Index:
+        """The index of documents that use `terms` different terms."""
+        weights = weights or Weights()
+        return cls(build(documents, terms, weights), weights)
+
+    def known(self, term: int) -> int:
+        """The same number, or -1 when no document of this index uses the term."""
+        return term if term < len(self.idf) else -1
 
     @cached_property
     def _name_owners(self) -> Ids:
-        return np.repeat(np.arange(self.count, dtype=np.int32), np.diff(self.bounds[0]))
+        return np.repeat(np.arange(self.count, dtype=np.int32), np.diff(self.arrays.name_bounds))
 
     def scores(self, query: Mapping[int, float], exact: Sequence[int] = ()) -> Floats:
         """The score of every document.
@@ -114,10 +162,11 @@ class Index:
         """Add for each name what the request spells out of it."""
         wanted = np.zeros(len(self.idf), bool)
         wanted[list(asked)] = True
-        places = np.flatnonzero(wanted[self.flat[0]])
+        names = self.arrays.names
+        places = np.flatnonzero(wanted[names])
         owners = self._name_owners[places]
-        mass = np.bincount(owners, self.idf[self.flat[0][places]], self.count)
-        length = np.maximum(np.diff(self.bounds[0]), 1)
+        mass = np.bincount(owners, self.idf[names[places]], self.count)
+        length = np.maximum(np.diff(self.arrays.name_bounds), 1)
         share = np.bincount(owners, minlength=self.count) / length
         total += (self.weights.name * mass * share**2).astype(np.float32)
 
@@ -128,9 +177,10 @@ class Index:
         best = np.sort(self.best(total, _READ_CLOSELY)[0])
         if not best.size:
             return
-        spans = zip(self.place[best].tolist(), self.place[best + 1].tolist(), strict=True)
-        text = np.concatenate([self.text[start:stop] for start, stop in spans])
-        lengths = self.place[best + 1] - self.place[best]
+        place = self.arrays.place
+        spans = zip(place[best].tolist(), place[best + 1].tolist(), strict=True)
+        text = np.concatenate([self.arrays.text[start:stop] for start, stop in spans])
+        lengths = place[best + 1] - place[best]
         starts = np.cumsum(lengths) - lengths
         left, right = text[:-1], text[1:]
         for a, b in pairs:
@@ -158,11 +208,6 @@ class Index:
             found = np.sort(found[np.argpartition(-scores[found], most)[:most]])
         order = found[np.argsort(-scores[found], kind="stable")]
         return order, scores[order]
-
-
-_RANGE = range(len(FIELDS))
-_NONE: Ids = np.zeros(0, np.int32)
-_GAP: Ids = np.full(1, -1, np.int32)
 
 
 def _norm(lengths: Ints, b: float) -> NDArray[np.float64]:

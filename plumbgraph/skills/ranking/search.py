@@ -14,7 +14,7 @@ from plumbgraph.html import table
 from plumbgraph.skills.ranking.analysis import Vocabulary
 from plumbgraph.skills.ranking.index import BACKGROUND, Floats, Index, Ints
 from plumbgraph.skills.ranking.synonyms import synonyms
-from plumbgraph.skills.ranking.words import terms_of
+from plumbgraph.skills.ranking.words import doers, terms_of
 from plumbgraph.skills.values import SkillRecord
 
 MAX_QUERY_CHARS = 4_000
@@ -89,22 +89,24 @@ class Query:
     words: tuple[str, ...]
 
 
-def read_query(text: str, vocabulary: Vocabulary, synonym_weight: float) -> Query:
+def read_query(text: str, vocabulary: Vocabulary, index: Index) -> Query:
     """The terms of a request, and terms that may stand for them.
 
-    Where no skill uses a word, what may stand for it counts more.
+    Where no skill uses a word, what may stand for it counts more. Terms that came into the
+    vocabulary after the index was built are none to it.
     """
     words = terms_of(text[:MAX_QUERY_CHARS])
-    numbers = [vocabulary.number_of(word) for word in words]
+    numbers = [index.known(vocabulary.number_of(word)) for word in words]
     counts = Counter(number for number in numbers if number >= 0)
     terms = {number: 1 + math.log(count) for number, count in counts.items()}
-    for word in dict.fromkeys(words):
-        own = vocabulary.number_of(word)
-        for other in sorted(synonyms().get(word, ())):
-            if (number := vocabulary.number_of(other)) >= 0 and number not in counts:
-                weight = synonym_weight * terms.get(own, _SOLE_SYNONYM)
-                terms[number] = max(terms.get(number, 0.0), weight)
-    return Query(terms, tuple(numbers), tuple(dict.fromkeys(words)))
+    own = dict(zip(words, numbers, strict=True))
+    for word, number in own.items():
+        weight = index.weights.synonym * terms.get(number, _SOLE_SYNONYM)
+        for other in (*sorted(synonyms().get(word, ())), *doers(word)):
+            near = index.known(vocabulary.number_of(other))
+            if near >= 0 and near not in counts:
+                terms[near] = max(terms.get(near, 0.0), weight)
+    return Query(terms, tuple(numbers), tuple(own))
 
 
 def rank(
@@ -117,7 +119,7 @@ def rank(
     dense: DenseScorer | None = None,
 ) -> SearchResult:
     """The `k` best of `records` for a request; `records[i]` is the index's document `i`."""
-    query = read_query(text, vocabulary, index.weights.synonym)
+    query = read_query(text, vocabulary, index)
     if not records or not query.terms:
         return SearchResult((), False, _verdict(None, bool(records), bool(query.words)))
     best, raw = index.best(index.scores(query.terms, query.exact))

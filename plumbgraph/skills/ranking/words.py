@@ -52,6 +52,7 @@ _APART = re.compile(
     re.IGNORECASE,
 )
 _MAY_BE_APART = re.compile(r"not |n't |never ", re.IGNORECASE)
+_SHORTEST_DOER = 6
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 
 
@@ -99,6 +100,16 @@ def term(word: str) -> str:
             word = pattern.sub(american, word) if len(word) > 4 else word  # noqa: PLR2004 - short words have no such suffix
     with _STEMMING:
         return str(_STEMMER.stemWord(word))
+
+
+def doers(stem: str) -> list[str]:
+    """Index terms of who does what a term says, and of what such a one does.
+
+    The stemmer keeps `build` and `builder` apart; skills are named after doers (`mcp-builder`) and
+    people ask for deeds.
+    """
+    deed = [stem[:-2]] if stem.endswith(("er", "or")) and len(stem) >= _SHORTEST_DOER else []
+    return [f"{stem}er", f"{stem}or", f"{stem}r", *deed]
 
 
 def affirmative(description: str) -> str:

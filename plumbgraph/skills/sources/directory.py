@@ -181,7 +181,8 @@ class _Walk:
         )
 
     def _path(self, rel: str, name: str = "") -> str:
-        return "/".join(part for part in (self.root, rel, name) if part)
+        folder = f"{self.root}/{rel}" if rel else self.root
+        return f"{folder}/{name}" if name else folder
 
     def _folder(self, rel: str) -> Folder | None:
         path = self._path(rel)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from plumbgraph.skills.values import SKILL_FILE, SKIPPED_FOLDERS, Diagnostic, SkillRecord
 
-_VERSION = 1
-_RECORD_FIELDS = tuple(f.name for f in dataclasses.fields(SkillRecord) if f.name != "diagnostics")
-_LISTS = tuple(
-    _RECORD_FIELDS.index(n) for n in ("allowed_tools", "requires_tools", "restrict_tools")
-)
+_VERSION = 2
+_NONE: Sequence[Any] = ()
+_LISTS = ("allowed_tools", "requires_tools", "restrict_tools")
+_RARE = ("license", "compatibility", "metadata", *_LISTS, "version")
 
 
 @dataclass(slots=True)
@@ -31,9 +30,9 @@ class Folder:
     """
 
     mtime_ns: int
-    subfolders: list[str]
+    subfolders: Sequence[str]
     skill_file: str
-    odd: list[tuple[str, str, bool]]
+    odd: Sequence[tuple[str, str, bool]]
 
 
 @dataclass(slots=True)
@@ -63,13 +62,12 @@ class Seen:
 
     def fingerprint(self) -> str:
         """Equal for equal folders, links and `SKILL.md` contents."""
-        lines = hashlib.sha256()
-        for rel in sorted(self.folders):
-            found = self.found.get(rel)
-            record = found.record if found else None
-            text = f"{rel}\0{record.fingerprint if record else found is not None}\n"
-            lines.update(text.encode("utf-8", "surrogateescape"))
-        return lines.hexdigest()
+        says = {
+            rel: found.record.fingerprint if found.record else "True"
+            for rel, found in self.found.items()
+        }
+        lines = "".join([f"{rel}\0{says.get(rel, 'False')}\n" for rel in sorted(self.folders)])
+        return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def list_folder(path: str, mtime_ns: int) -> Folder:
@@ -115,9 +113,13 @@ def load_seen(path: Path | None, key: str) -> Seen | None:
         data = json.loads(path.read_bytes())
         if data["version"] != _VERSION or data["key"] != key:
             return None
-        folders = {rel: Folder(*row) for rel, row in data["folders"].items()}
-        found = {rel: _found(row) for rel, row in data["found"].items()}
-    except (OSError, ValueError, KeyError, TypeError):
+        folders = {
+            rel: Folder(row, _NONE, SKILL_FILE, _NONE) if isinstance(row, int) else Folder(*row)
+            for rel, row in data["folders"].items()
+        }
+        source = data["source"]
+        found = {rel: _found(source, rel, row) for rel, row in data["found"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Seen(folders, found)
 
@@ -129,8 +131,12 @@ def save_seen(path: Path | None, key: str, seen: Seen) -> list[Diagnostic]:
     data = {
         "version": _VERSION,
         "key": key,
+        "source": next((f.record.source for f in seen.found.values() if f.record), ""),
         "folders": {
-            rel: (f.mtime_ns, f.subfolders, f.skill_file, f.odd) for rel, f in seen.folders.items()
+            rel: (f.mtime_ns, f.subfolders, f.skill_file, f.odd)
+            if f.subfolders or f.odd or f.skill_file != SKILL_FILE
+            else f.mtime_ns
+            for rel, f in seen.folders.items()
         },
         "found": {rel: _row(f) for rel, f in seen.found.items()},
     }
@@ -147,25 +153,38 @@ def save_seen(path: Path | None, key: str, seen: Seen) -> list[Diagnostic]:
 
 
 def _row(found: Found) -> list[Any]:
+    """A finding as a short row: what most skills lack takes no room."""
     record = found.record
-    values = [_plain(getattr(record, name)) for name in _RECORD_FIELDS] if record else None
-    return [
-        found.stamp,
-        values,
-        [[d.code, d.message, d.path, d.line, d.level] for d in found.diagnostics],
-    ]
+    notes = [[d.code, d.message, d.path, d.line, d.level] for d in found.diagnostics] or 0
+    if record is None:
+        return [*found.stamp, notes]
+    rare = {name: _plain(value) for name in _RARE if (value := getattr(record, name))} or 0
+    facts = record.name, record.description, record.fingerprint, record.body_chars
+    return [*found.stamp, notes, rare, *facts]
 
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _found(row: list[Any]) -> Found:
-    stamp, values, notes = row
+def _found(source: str, rel: str, row: list[Any]) -> Found:
+    mtime_ns, size, inode, notes, *rest = row
     diagnostics = tuple([Diagnostic(*note) for note in notes]) if notes else ()
     record = None
-    if values is not None:
-        for place in _LISTS:
-            values[place] = tuple(values[place])
-        record = SkillRecord(*[*values, diagnostics])
-    return Found(tuple(stamp), record, diagnostics)
+    if rest:
+        rare, name, description, fingerprint, body_chars = rest
+        record = SkillRecord(
+            name,
+            source,
+            rel or ".",
+            description,
+            fingerprint=fingerprint,
+            body_chars=body_chars,
+            diagnostics=diagnostics,
+            **({key: _lasting(key, value) for key, value in rare.items()} if rare else {}),
+        )
+    return Found((mtime_ns, size, inode), record, diagnostics)
+
+
+def _lasting(key: str, value: Any) -> Any:
+    return tuple(value) if key in _LISTS else value

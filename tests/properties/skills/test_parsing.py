@@ -20,18 +20,23 @@ LINES = st.tuples(
     st.sampled_from([": ", ":  ", ":", ":\n  "]),
     st.text(alphabet="aZ1:# ,-[]{}'\"&*!|>%@`?~=.\\", max_size=12),
 ).map("".join)
+WORDS = st.text(alphabet="'a \"#:-\u00a0\u2014\u2028\x85\ufeff\U0001f600\\{[&*!|>%@`", max_size=9)
 PAIRS = st.tuples(
     st.sampled_from(["a", "b-c", "name"]),
     st.sampled_from([": ", ":  "]),
-    st.from_regex(r"[A-Za-z0-9][ -~]{0,10}", fullmatch=True),
+    st.tuples(
+        st.sampled_from(["a", "7", "'", '"', "- "]), WORDS, st.sampled_from(["", "'", '"', '" '])
+    ).map("".join),
 ).map("".join)
 
 
 @given(st.lists(PAIRS, min_size=1, max_size=3).map("\n".join))
-@settings(max_examples=500)
+@settings(max_examples=800)
 @example("a: b: c")
 @example("a: b #c")
 @example("a: b:")
+@example("a: 'it''s: #1'")
+@example('a: "b: c" #d')
 def test_the_shortcut_equals_the_parser(text: str) -> None:
     short = yaml_tree._plain_pairs(text)
     if short is None:

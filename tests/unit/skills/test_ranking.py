@@ -106,8 +106,8 @@ def test_scores_do_not_depend_on_order() -> None:
     records = [SkillRecord(name, "s", name, text) for name, (text, _) in DESCRIPTIONS.items()]
     documents = [analyse(r, DESCRIPTIONS[r.name][1], vocabulary) for r in records]
     query = {vocabulary.number_of(term(word)): 1.0 for word in ("pdf", "pages")}
-    forward = Index(documents, len(vocabulary.terms)).scores(query)
-    backward = Index(documents[::-1], len(vocabulary.terms)).scores(query)
+    forward = Index.of(documents, len(vocabulary.terms)).scores(query)
+    backward = Index.of(documents[::-1], len(vocabulary.terms)).scores(query)
     np.testing.assert_allclose(forward, backward[::-1], rtol=1e-5)
 
 
@@ -155,6 +155,14 @@ def test_a_name_spelt_out_wins_among_equals(root: Path, write_skill: Write) -> N
     assert hits[0].name == "slack-gif-creator"
 
 
+def test_a_deed_finds_its_doer(root: Path, write_skill: Write) -> None:
+    for name in ("builder", "explainer", "planner"):
+        write_skill(f"mcp-{name}", f"name: mcp-{name}\ndescription: Help with an MCP server.")
+    library = SkillLibrary(root, cache=None)
+    assert library.search("build an MCP server")[0].name == "mcp-builder"
+    assert library.search("explain an MCP server")[0].name == "mcp-explainer"
+
+
 def test_neighbours_count_in_every_field(root: Path, write_skill: Write) -> None:
     write_skill("apart", "name: apart\ndescription: one two three.", "root of a long cause")
     write_skill("side", "name: side\ndescription: one two three.", "long root cause of a")
@@ -180,7 +188,7 @@ def test_the_index_of_another_process_finds_the_same(root: Path, tmp_path: Path)
     first, second = (SkillLibrary(root, cache=tmp_path / "c") for _ in range(2))
     for query in queries:
         assert first.search(query) == second.search(query)
-    assert len(list((tmp_path / "c").glob("*.npz"))) == 1
+    assert len(list((tmp_path / "c").glob("*.index"))) == 1
 
 
 def test_results_show_themselves(library: SkillLibrary, root: Path, write_skill: Write) -> None:
