@@ -176,7 +176,7 @@ def _judged(terms: Terms, op: Remember, match: Match, judge: Judge) -> RedisPlan
             item = MemoryItem(record=held, namespace=op.namespace, key=key)
             policy = _VERDICTS[judge(item, op.fact)]
         try:
-            expected = held.version if held else 0
+            expected = held.number if held else 0
             return (yield from _claimed(terms, op, match, policy, expected))
         except VersionConflict:
             continue
@@ -361,7 +361,7 @@ def resolve(terms: Terms, rules: Rules, op: Remember) -> RedisPlan[Outcome]:
     held = Record.unpacked(raw)
     fact = _as_claimed(op.fact, held, match.attribute)
     settled = replace(op, fact=fact)
-    return (yield from _claimed(terms, settled, match, "last_write", held.version, settle=True))
+    return (yield from _claimed(terms, settled, match, "last_write", held.number, settle=True))
 
 
 def _as_claimed(fact: Fact, held: Record, attribute: Attribute) -> Fact:

@@ -29,8 +29,8 @@ class _Told:
 
     @property
     def version(self) -> int:
-        """The number of this version."""
-        return self.record.version
+        """The number of this version; it knows which life of the item it belongs to."""
+        return self.record.number
 
     @property
     def provenance(self) -> Provenance:

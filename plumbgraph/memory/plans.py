@@ -348,7 +348,7 @@ def revert(terms: Terms, op: Get, provenance: Provenance) -> RedisPlan[int]:
         "put",
         op.namespace,
         op.key,
-        if_version=live.version if live else 0,
+        if_version=live.number if live else 0,
         provenance=provenance,
         body=(*again, wanted.marks_text, wanted.value_text),
     )

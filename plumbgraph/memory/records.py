@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import ormsgpack
 
@@ -168,6 +168,29 @@ class Rival:
     to_us: int | None = None
 
 
+class Number(int):
+    """The number of a version that also knows the life of its item.
+
+    An item that expires takes its numbers with it and begins at 1 when it is written again. So a
+    condition on a `Number` is met only by the item it came from; one on a plain `int` is met by
+    any item with that number.
+
+    Attributes:
+        life: When the item was created, in microseconds of the server.
+    """
+
+    life: int
+
+    def __new__(cls, number: int, life: int) -> Self:
+        """A number and its life."""
+        made = super().__new__(cls, number)
+        made.life = life
+        return made
+
+    def __reduce__(self) -> tuple[type[Number], tuple[int, int]]:
+        return Number, (int(self), self.life)
+
+
 _UNCLAIMED: tuple[Any, ...] = (None, ())
 
 
@@ -239,6 +262,11 @@ class Record(NamedTuple):
             return Provenance.unpacked(self.provenance_text)
         except _UNSOUND as error:
             raise _corrupt("provenance", error) from error
+
+    @property
+    def number(self) -> Number:
+        """The version's number, for a condition on it."""
+        return Number(self.version, self.created_us)
 
     @property
     def valid_from_us(self) -> int:

@@ -165,7 +165,7 @@ def _filed(sleepers: Iterable[Sleeper], attributes: Attributes) -> Iterator[Acti
             aliases=record.marks.aliases,
             scopes=record.marks.scopes,
         )
-        yield Action("filed", sleeper.key, record.version, match.reason, file=fact)
+        yield Action("filed", sleeper.key, record.number, match.reason, file=fact)
 
 
 def _merged(sleepers: Sequence[Sleeper], rules: SleepRules, now_us: int) -> Iterator[Action]:
@@ -182,12 +182,12 @@ def _merged(sleepers: Sequence[Sleeper], rules: SleepRules, now_us: int) -> Iter
         gone.add(weak.key)
         marks = replace(weak.record.marks, status="merged")
         reason = f"{why} {strong.key!r}"
-        yield Action("merged", weak.key, weak.record.version, reason, marks=marks)
+        yield Action("merged", weak.key, weak.record.number, reason, marks=marks)
         union = _united(strong.record.marks, weak.record.marks)
         if union != strong.record.marks:
             gone.add(strong.key)
             reason = f"took the names of {weak.key!r}"
-            yield Action("merged", strong.key, strong.record.version, reason, marks=union)
+            yield Action("merged", strong.key, strong.record.number, reason, marks=union)
 
 
 def _power(sleeper: Sleeper, rules: SleepRules, now_us: int) -> float:
@@ -268,7 +268,7 @@ def _archived(sleepers: Sequence[Sleeper], rules: SleepRules, now_us: int) -> It
         if sleeper.key in reasons:
             marks = replace(sleeper.record.marks, status="archived")
             reason = f"{reasons[sleeper.key]}: strength {powers[sleeper.key]:.3f}"
-            yield Action("archived", sleeper.key, sleeper.record.version, reason, marks=marks)
+            yield Action("archived", sleeper.key, sleeper.record.number, reason, marks=marks)
 
 
 def _dated(sleepers: Iterable[Sleeper]) -> Iterator[Action]:
@@ -280,7 +280,7 @@ def _dated(sleepers: Iterable[Sleeper]) -> Iterator[Action]:
         dated = _each_text(value, lambda text, on=on: absolute(text, on))  # type: ignore[misc]
         if dated != value:
             reason = f"dates counted from {on}"
-            yield Action("dated", sleeper.key, sleeper.record.version, reason, value=dated)
+            yield Action("dated", sleeper.key, sleeper.record.number, reason, value=dated)
 
 
 def _each_text(value: Any, change: Callable[[str], str]) -> Any:

@@ -19,7 +19,7 @@ from plumbgraph.errors import (
     VersionConflict,
 )
 from plumbgraph.memory.keys import Layout, Namespace, Shard, joined, split_path
-from plumbgraph.memory.records import Provenance
+from plumbgraph.memory.records import Number, Provenance
 from plumbgraph.redis.clients import Command, RedisPlan
 from plumbgraph.redis.library import Call, Library
 
@@ -78,7 +78,7 @@ class Terms:
         ttl_ms, from_us, to_us, marks, value = body or (0, "", "", "", "")
         text = joined(namespace)
         head = (text, key, self.keep, self.age_ms, self.feed)
-        condition = ("" if if_version is None else if_version, idempotency_key)
+        condition = (_condition(if_version), idempotency_key)
         source = provenance.packed() if provenance else ""
         tail = (ttl_ms, from_us, to_us, source, marks, value)
         shard = self.shard(namespace)
@@ -105,11 +105,12 @@ class Terms:
             if not repeatable:
                 raise
             reply, *confirmed = yield from self.asked(calls)
-        outcome, version, at_us, due = reply
+        outcome, number, at_us, due, life = reply
+        version = Number(number, life)
         if due:
             yield from self.sweep(self.shard(namespace))
         if outcome == "conflict":
-            raise conflict(namespace, key, expected=call.args[5], found=version)
+            raise conflict(namespace, key, expected=call.args[5], found=number)
         if confirmed and confirmed[0] < self.replicas and outcome != "absent":
             raise NotReplicated(
                 f"Version {version} of {key!r} in {namespace!r} was written, but "
@@ -172,13 +173,23 @@ def _sweeping(shard: Shard, path: str) -> Call:
     return Call("sweep", shard.remove(text, key), (path, text, key))
 
 
-def conflict(namespace: Namespace, key: str, *, expected: int, found: int) -> VersionConflict:
-    """The error of a lost race."""
+def _condition(version: Any) -> str:
+    if version is None:
+        return ""
+    if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+        raise MemoryInvalid(f"if_version={version!r} is no version: give a number from 0 on.")
+    return f"{version:d}@{version.life}" if isinstance(version, Number) else f"{version:d}"
+
+
+def conflict(namespace: Namespace, key: str, *, expected: str, found: int) -> VersionConflict:
+    """The error of a lost race; `expected` is a condition as it was sent."""
+    number = int(expected.partition("@")[0])
+    again = " of an item that was written anew since" if number == found else ""
     return VersionConflict(
-        f"The item {key!r} in {namespace!r} has version {found}, not {expected}.",
+        f"The item {key!r} in {namespace!r} has version {found}{again}, not {number}.",
         namespace=namespace,
         key=key,
-        expected=expected,
+        expected=number,
         found=found,
     )
 

@@ -55,7 +55,7 @@ def versions(records: Sequence[Record]) -> list[Version]:
 
 def _version(record: Record, superseded_us: int | None) -> Version:
     return Version(
-        version=record.version,
+        version=record.number,
         kind=record.kind,
         value=None if record.kind == "deleted" else record.value,
         at=from_us(record.updated_us),

@@ -126,11 +126,19 @@ local function store(keys, a, r, fresh, now)
   call("ZADD", keys[LIVE], fresh[UPDATED], a.key)
 end
 
+-- "3" is any third version; "3@LIFE" only that of the item created at that moment
+local function expectation(text)
+  if text == "" then return nil, nil end
+  local n, life = string.match(text, "^(%d+)@?(%d*)$")
+  return tonumber(n), tonumber(life)
+end
+
 local function arguments(args)
+  local expected, life = expectation(args[6])
   return {
     ns = args[1], key = args[2], path = args[1] .. "\0\0" .. args[2],
     keep = tonumber(args[3]), age = tonumber(args[4]), feed = tonumber(args[5]),
-    expected = number(args[6]), idem = args[7], ttl = tonumber(args[8] or 0),
+    expected = expected, life = life, idem = args[7], ttl = tonumber(args[8] or 0),
     from = number(args[9]), to = number(args[10]), prov = args[11] or "", extra = args[12] or "",
     value = args[13] or "",
   }
@@ -139,10 +147,13 @@ end
 -- what both kinds of write ask first; returns an answer when the write must not happen
 local function refusal(keys, a, r, now)
   local done = done_before(keys, a, r)
-  if done then return pack({"same", done[N], done[UPDATED], anything_due(keys, now)}) end
+  if done then
+    return pack({"same", done[N], done[UPDATED], anything_due(keys, now), done[CREATED]})
+  end
   local found = r and r[N] or 0
-  if a.expected and a.expected ~= found then
-    return pack({"conflict", found, 0, anything_due(keys, now)})
+  local other_life = a.life and r and r[CREATED] ~= a.life
+  if a.expected and (a.expected ~= found or other_life) then
+    return pack({"conflict", found, 0, anything_due(keys, now), 0})
   end
   return nil
 end
@@ -159,7 +170,7 @@ define("put", function(keys, args)
   }
   store(keys, a, r, fresh, now)
   announce(keys, a, "p", n)
-  return pack({"ok", n, at, anything_due(keys, now)})
+  return pack({"ok", n, at, anything_due(keys, now), fresh[CREATED]})
 end)
 
 local function drop_marks(keys, key)
@@ -190,11 +201,11 @@ define("delete", function(keys, args)
   local r, raw = record_of(keys[ITEM])
   local refused = refusal(keys, a, r, now)
   if refused then return refused end
-  if not r then return pack({"absent", 0, 0, anything_due(keys, now)}) end
+  if not r then return pack({"absent", 0, 0, anything_due(keys, now), 0}) end
   local at, n = tick(keys, now), r[LAST] + 1
   forget(keys, a, r, raw, at, now, n)
   announce(keys, a, "d", n)
-  return pack({"ok", n, at, anything_due(keys, now)})
+  return pack({"ok", n, at, anything_due(keys, now), r[CREATED]})
 end)
 
 -- Current records, their time to live begun anew.
@@ -358,7 +369,7 @@ define("remember", function(keys, args)
     n = supersede(keys, a, r, raw, claim, at, now, settle and "s" or "p")
   end
   announce(keys, a, "p", n)
-  return pack({outcome, n, at, anything_due(keys, now)})
+  return pack({outcome, n, at, anything_due(keys, now), r and r[CREATED] or at})
 end)
 
 -- what changed after a moment, in order; keys: live order, deleted order

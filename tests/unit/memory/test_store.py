@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import threading
 import time
 from datetime import UTC, datetime
@@ -170,12 +171,12 @@ def test_a_batch_reads_before_it_writes_and_keeps_the_order(store: MemoryStore) 
     ]
     put, got, found, listed, version, past, first = store.batch(ops)
     assert put is None
-    assert got.value == {"n": 0}  # type: ignore[union-attr]
-    assert [item.key for item in found] == ["a"]  # type: ignore[union-attr]
+    assert got.value == {"n": 0}
+    assert [item.key for item in found] == ["a"]
     assert listed == [NS]
     assert version == 1
-    assert len(past) == 1  # type: ignore[arg-type]
-    assert first.value == {"n": 0}  # type: ignore[union-attr]
+    assert len(past) == 1
+    assert first.value == {"n": 0}
 
 
 def test_a_failed_operation_does_not_stop_the_others(store: MemoryStore) -> None:
@@ -346,3 +347,28 @@ def test_every_write_is_told_to_the_sinks(store: MemoryStore) -> None:
 async def told_async(store: MemoryStore) -> None:
     await store.aput(NS, "async", {})
     await store.aclose()
+
+
+def test_a_condition_from_before_an_expiry_is_not_met_after_it(store: MemoryStore) -> None:
+    old = store.put(NS, "k", {"n": 1}, ttl=0.05 / 60)
+    held = store.get(NS, "k")
+    assert held is not None
+    assert (old, held.version) == (1, 1)
+    time.sleep(0.1)
+    new = store.put(NS, "k", {"n": 2})
+    assert new == old
+    for stale in (old, held.version, pickle.loads(pickle.dumps(old))):
+        with pytest.raises(VersionConflict, match="written anew") as caught:
+            store.put(NS, "k", {"n": 3}, if_version=stale)
+        assert (caught.value.expected, caught.value.found) == (1, 1)
+        with pytest.raises(VersionConflict):
+            store.delete(NS, "k", if_version=stale)
+    assert store.put(NS, "k", {"n": 3}, if_version=new) == 2
+    assert store.history(NS, "k")[1].version.life == new.life  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("version", [-1, True, "1", 1.0])
+def test_a_condition_that_is_no_version_is_refused(store: MemoryStore, version: Any) -> None:
+    with pytest.raises(MemoryInvalid):
+        store.put(NS, "k", {}, if_version=version)
+    assert store.get(NS, "k") is None
