@@ -24,6 +24,7 @@ from typing_extensions import override
 from plumbgraph.agents.line import line_of
 from plumbgraph.agents.node import Ask, Node, State
 from plumbgraph.effects import Call, Journal, Spec, dangling, repaired, spec_of
+from plumbgraph.effects.decorator import starts_itself
 from plumbgraph.effects.once import Task
 from plumbgraph.errors import SettingsError
 from plumbgraph.plan import Plan
@@ -103,6 +104,9 @@ class EffectToolNode(ToolNode):
         self._inner = options.pop("wrap_tool_call", None)
         self._ainner = options.pop("awrap_tool_call", None)
         super().__init__(tools, wrap_tool_call=self._once, awrap_tool_call=self._aonce, **options)
+        marked = {name for name, tool in self.tools_by_name.items() if starts_itself(tool)}
+        # What a wrapper of the user's does before the tool may be the effect.
+        self._starts = frozenset() if self._inner or self._ainner else frozenset(marked)
 
     @property
     def effects(self) -> dict[str, Spec]:
@@ -141,7 +145,11 @@ class EffectToolNode(ToolNode):
         if task is None:
             return execute(request)
         try:
-            return answer(self.journal.perform(task, lambda: execute(request), failed), request)
+            starts = task.call.name in self._starts
+            found = self.journal.perform(
+                task, lambda: execute(request), failed, starts_itself=starts
+            )
+            return answer(found, request)
         except GraphBubbleUp:
             raise
         except Exception as error:
@@ -156,7 +164,10 @@ class EffectToolNode(ToolNode):
         if task is None:
             return await execute(request)
         try:
-            found = await self.journal.aperform(task, lambda: execute(request), failed)
+            starts = task.call.name in self._starts
+            found = await self.journal.aperform(
+                task, lambda: execute(request), failed, starts_itself=starts
+            )
             return answer(found, request)
         except GraphBubbleUp:
             raise

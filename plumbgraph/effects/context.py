@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from plumbgraph.effects.start import Start
 from plumbgraph.errors import SettingsError
 
 
@@ -20,11 +21,13 @@ class Running:
         attempt: 1 for the first, more where an earlier one ended without a record.
         connection: For an effect in our database: psycopg's connection inside the transaction
             that also records the result.
+        start: What the marked function does first; not for your use.
     """
 
     key: str
     attempt: int
     connection: Any = None
+    start: Start | None = field(default=None, repr=False)
 
 
 _running: ContextVar[Running | None] = ContextVar("plumbgraph_effect", default=None)
@@ -47,6 +50,12 @@ def current_effect() -> Running:
 def covered() -> bool:
     """Whether a journal watches over what runs here."""
     return _running.get() is not None
+
+
+def start() -> Start | None:
+    """The mark that the function of the running effect makes before anything else, if any."""
+    found = _running.get()
+    return found.start if found is not None else None
 
 
 @contextmanager

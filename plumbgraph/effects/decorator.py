@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from langchain_core.tools import BaseTool
 
-from plumbgraph.effects.context import covered
+from plumbgraph.effects.context import covered, start
 from plumbgraph.effects.scene import in_graph
 from plumbgraph.effects.values import Spec
 from plumbgraph.errors import SettingsError
@@ -83,6 +83,15 @@ def spec_of(target: Any) -> Spec | None:
     return spec
 
 
+def starts_itself(target: Any) -> bool:
+    """Whether nothing of a marked tool or function can run before its mark."""
+    if not isinstance(target, BaseTool):
+        return getattr(target, _MARK, None) is not None
+    inner = [getattr(target, name, None) for name in ("func", "coroutine")]
+    functions = [function for function in inner if function is not None]
+    return bool(functions) and all(map(starts_itself, functions))
+
+
 def _tool(tool: BaseTool, spec: Spec) -> BaseTool:
     copied = tool.model_copy()
     copied.metadata = {**(tool.metadata or {}), _MARK: spec}
@@ -99,6 +108,8 @@ def _function(function: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
         @functools.wraps(function)
         async def acalled(*args: Any, **kwargs: Any) -> Any:
             _refuse_unwatched(spec)
+            if (mark := start()) is not None:
+                await mark.amake()
             return await function(*args, **kwargs)
 
         called: Callable[..., Any] = acalled
@@ -107,6 +118,8 @@ def _function(function: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
         @functools.wraps(function)
         def called(*args: Any, **kwargs: Any) -> Any:
             _refuse_unwatched(spec)
+            if (mark := start()) is not None:
+                mark.make()
             return function(*args, **kwargs)
 
     setattr(called, _MARK, spec)

@@ -56,7 +56,7 @@ class Journal:
         self._wait_s = wait_s
         self._turns = Turns()
         self._beats = Heartbeats(self.database, tenant)
-        self._desk = Desk(codec or JsonPlusSerializer(), self._beats, busy_wait_s)
+        self._desk = Desk(codec or JsonPlusSerializer(), self._beats, self.database, busy_wait_s)
 
     def run(self, plan: EffectPlan[Result]) -> Result:
         """Drive one of the journal's plans, blocking."""
@@ -88,7 +88,12 @@ class Journal:
         return Task(here, key_of(here, numbered), numbered, spec, alias_of(here, numbered))
 
     def perform(
-        self, task: Task, function: Callable[[], Any], rejects: Callable[[Any], bool] | None = None
+        self,
+        task: Task,
+        function: Callable[[], Any],
+        rejects: Callable[[Any], bool] | None = None,
+        *,
+        starts_itself: bool = False,
     ) -> Any:
         """Run a prepared call, or return what it gave before.
 
@@ -96,17 +101,21 @@ class Journal:
             task: From `prepare`.
             function: Does it.
             rejects: Tells a result that means failure, so that SQL in our database is undone.
+            starts_itself: Whatever `function` does, it does in a function marked with `@effect`,
+                which then makes the last mark before the effect.
         """
         do = Do(function, _never)
         if task.spec.in_database:
             return transact.run(self._desk.codec, task, do, self.database, rejects or _accept)
-        return self.run(once.perform(self._desk, task, do))
+        return self.run(once.perform(self._desk, task, do, starts_itself=starts_itself))
 
     async def aperform(
         self,
         task: Task,
         function: Callable[[], Awaitable[Any]],
         rejects: Callable[[Any], bool] | None = None,
+        *,
+        starts_itself: bool = False,
     ) -> Any:
         """See `perform`."""
         do = Do(_never_sync, function)
@@ -114,7 +123,7 @@ class Journal:
             return await transact.arun(
                 self._desk.codec, task, do, self.database, rejects or _accept
             )
-        return await self.arun(once.perform(self._desk, task, do))
+        return await self.arun(once.perform(self._desk, task, do, starts_itself=starts_itself))
 
     def call(self, function: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
         """Call an effect from a node's own code, once.
@@ -126,7 +135,7 @@ class Journal:
         """
         called = _direct(function, args, kwargs)
         (task,) = self.run(self.prepare([called]))
-        result: Result = self.perform(task, lambda: function(*args, **kwargs))
+        result: Result = self.perform(task, lambda: function(*args, **kwargs), starts_itself=True)
         return result
 
     async def acall(
@@ -135,7 +144,11 @@ class Journal:
         """See `call`; `function` is a coroutine function."""
         called = _direct(function, args, kwargs)
         (task,) = await self.arun(self.prepare([called]))
-        result: Result = await self.aperform(task, lambda: function(*args, **kwargs))
+        # One that is not async would make its mark in the loop.
+        starts = inspect.iscoroutinefunction(function)
+        result: Result = await self.aperform(
+            task, lambda: function(*args, **kwargs), starts_itself=starts
+        )
         return result
 
     def key(self, name: str, args: Any) -> str:

@@ -24,8 +24,10 @@ from plumbgraph.effects.events import (
 from plumbgraph.effects.key import named_here
 from plumbgraph.effects.ops import Do, EffectPlan, pause
 from plumbgraph.effects.owner import lives, me
+from plumbgraph.effects.start import Start
 from plumbgraph.effects.values import Call, Done, Outcome, Row, Scene, Spec
 from plumbgraph.errors import ClaimLost, EffectInDoubt, StoreUnavailable, ThreadBusy
+from plumbgraph.postgres.pool import Database
 from plumbgraph.tracing.emit import emit
 
 _OPEN = frozenset({"intent", "raised"})
@@ -62,6 +64,7 @@ class Desk:
 
     codec: Codec
     watch: Watch
+    database: Database
     busy_wait_s: float = 30.0
 
 
@@ -138,6 +141,9 @@ def settle(desk: Desk, tasks: Sequence[Task]) -> EffectPlan[None]:
 def _doubtful(desk: Desk, task: Task, row: Row) -> EffectPlan[bool]:
     """Whether only a person can tell; what the effect's declaration can tell is recorded."""
     if row.state not in _OPEN:
+        return False
+    if row.unbegun and (yield (sql.not_begun(task.scene.tenant, task.key, row),))[0]:
+        emit(EffectVoided(effect=task.call.name, key=task.key, reason="not begun"))
         return False
     answer = yield from _reconciled(task, row)
     if answer is Outcome.UNKNOWN:
@@ -227,8 +233,14 @@ def _apply(desk: Desk, task: Task, row: Row, answer: Answer, *, asked: bool) -> 
         emit(EffectVoided(effect=task.call.name, key=task.key, reason=source))
 
 
-def perform(desk: Desk, task: Task, do: Do) -> EffectPlan[Any]:
+def perform(desk: Desk, task: Task, do: Do, *, starts_itself: bool) -> EffectPlan[Any]:
     """Run one effect unless it is on record; its result either way.
+
+    Args:
+        desk: What to work with.
+        task: The call.
+        do: Makes it.
+        starts_itself: The marked function makes the last mark before the effect.
 
     Raises:
         EffectInDoubt: It is in doubt; `settle` was not asked, or somebody was faster.
@@ -240,20 +252,37 @@ def perform(desk: Desk, task: Task, do: Do) -> EffectPlan[Any]:
         return desk.codec.loads_typed((attempt.result_type or "null", attempt.result or b""))
     emit(EffectIntended(effect=task.call.name, key=task.key, attempt=attempt))
     desk.watch.add(task.key)
+    start = _start(desk, task, attempt)
     try:
-        with running(Running(task.key, attempt)):
+        if start is not None and not starts_itself:
+            yield from start.plan()
+        with running(Running(task.key, attempt, start=start)):
             result = yield do
+        if start is not None:
+            start.check()
         emit(EffectReturned(effect=task.call.name, key=task.key))
         yield from _record(desk, task, attempt, result)
     except GraphBubbleUp:
         yield from _void(task, attempt, "interrupt")
         raise
     except Exception as error:
-        yield from _failed(task, attempt, error)
+        yield from _failed(task, attempt, error, start)
         raise
     finally:
         desk.watch.discard(task.key)
     return result
+
+
+def _asks(spec: Spec) -> bool:
+    """Whether nobody but a person could tell after a crash."""
+    return not spec.idempotent and spec.reconcile is None
+
+
+def _start(desk: Desk, task: Task, attempt: int) -> Start | None:
+    if not _asks(task.spec):
+        return None
+    mark = sql.begun(task.scene.tenant, task.key, me(), attempt)
+    return Start(desk.database, mark, task.key)
 
 
 def _begun(desk: Desk, task: Task) -> EffectPlan[int | Row]:
@@ -261,7 +290,9 @@ def _begun(desk: Desk, task: Task) -> EffectPlan[int | Row]:
     tenant, owner = task.scene.tenant, me()
     for _ in range(_ROUNDS):
         replies = yield (
-            sql.intent(task.scene, task.call, task.key, task.alias, owner),
+            sql.intent(
+                task.scene, task.call, task.key, task.alias, owner, begins_later=_asks(task.spec)
+            ),
             sql.look(tenant, [task.key]),
         )
         if replies[0]:
@@ -316,10 +347,11 @@ def _stands(task: Task, attempt: int, result: bytes) -> EffectPlan[bool]:
     return found == ("done", me(), attempt, result)
 
 
-def _failed(task: Task, attempt: int, error: Exception) -> EffectPlan[None]:
+def _failed(task: Task, attempt: int, error: Exception, start: Start | None) -> EffectPlan[None]:
     if isinstance(error, ClaimLost | StoreUnavailable):
         return
-    if isinstance(error, task.spec.not_done_on):
+    unbegun = start is not None and not start.made
+    if unbegun or isinstance(error, task.spec.not_done_on):
         yield from _void(task, attempt, type(error).__name__)
         return
     text = f"{type(error).__name__}: {error}"[:500]

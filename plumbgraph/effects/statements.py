@@ -11,17 +11,30 @@ from plumbgraph.postgres.statement import Statement
 
 _COLUMNS = """state, owner, attempt, asked, result_type, result, error,
 extract(epoch FROM intent_at)::float8,
-extract(epoch FROM clock_timestamp() - beat_at)::float8"""
+extract(epoch FROM clock_timestamp() - beat_at)::float8,
+coalesce(unbegun = attempt, false)"""
 
 _INTENT = """
 INSERT INTO {schema}.effects
-    (tenant, key, alias, thread_id, branch, ns, message_id, call_id, name, state, owner)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'intent', %s)
+    (tenant, key, alias, thread_id, branch, ns, message_id, call_id, name, state, owner, unbegun)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'intent', %s, %s)
 ON CONFLICT (tenant, key) DO UPDATE SET state = 'intent', owner = EXCLUDED.owner,
-    attempt = effects.attempt + 1, error = NULL,
+    attempt = effects.attempt + 1, unbegun = EXCLUDED.unbegun + effects.attempt, error = NULL,
     intent_at = clock_timestamp(), beat_at = clock_timestamp()
 WHERE effects.state = 'void'
 RETURNING attempt"""
+
+_BEGUN = """
+UPDATE {schema}.effects SET unbegun = NULL
+WHERE tenant = %s AND key = %s AND state = 'intent' AND owner = %s AND attempt = %s
+RETURNING 1"""
+
+# One that was only stopped, not dead, may begin between our look and this: then it stays.
+_NOT_BEGUN = """
+UPDATE {schema}.effects SET state = 'void', settled_at = clock_timestamp()
+WHERE tenant = %s AND key = %s AND state = 'intent' AND owner = %s AND attempt = %s
+AND unbegun = attempt
+RETURNING 1"""
 
 _LOOK = f"""
 SELECT encode(key, 'hex'), {_COLUMNS} FROM {{schema}}.effects
@@ -84,11 +97,27 @@ ON CONFLICT (tenant, key) DO UPDATE SET result = EXCLUDED.result, done_at = EXCL
 WHERE calls.result IS NULL"""
 
 
-def intent(scene: Scene, call: Call, key: str, alias: str | None, owner: str) -> Statement:
-    """Record that a call is about to happen; a row comes back when it is ours to make."""
+def intent(
+    scene: Scene, call: Call, key: str, alias: str | None, owner: str, *, begins_later: bool = False
+) -> Statement:
+    """Record that a call is about to happen; a row comes back when it is ours to make.
+
+    `begins_later` promises that `begun` comes before the effect.
+    """
     names = (bytes.fromhex(key), bytes.fromhex(alias) if alias else None)
     where = (scene.tenant, *names, scene.thread_id, scene.branch, scene.ns)
-    return Statement(_INTENT, (*where, *named_here(scene, call), call.name, owner))
+    unbegun = 1 if begins_later else None
+    return Statement(_INTENT, (*where, *named_here(scene, call), call.name, owner, unbegun))
+
+
+def begun(tenant: str, key: str, owner: str, attempt: int) -> Statement:
+    """Record that the effect may begin now; nothing comes back when the call is not ours."""
+    return Statement(_BEGUN, (tenant, bytes.fromhex(key), owner, attempt))
+
+
+def not_begun(tenant: str, key: str, row: Row) -> Statement:
+    """Record that a call which has not begun never will; nothing comes back when it has."""
+    return Statement(_NOT_BEGUN, (tenant, bytes.fromhex(key), row.owner, row.attempt))
 
 
 def look(tenant: str, keys: Sequence[str]) -> Statement:
@@ -117,9 +146,9 @@ def rows(reply: list[tuple[Any, ...]]) -> dict[str, Row]:
 
 
 def _row(found: tuple[Any, ...]) -> Row:
-    state, owner, attempt, asked, kind, result, error, since, quiet = found
+    state, owner, attempt, asked, kind, result, *rest = found
     data = None if result is None else bytes(result)
-    return Row(state, owner, attempt, asked, kind, data, error, since, quiet)
+    return Row(state, owner, attempt, asked, kind, data, *rest)
 
 
 def take_over(tenant: str, key: str, row: Row, owner: str) -> Statement:

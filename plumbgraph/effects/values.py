@@ -111,6 +111,7 @@ class Row:
     error: str | None
     since: float
     quiet_s: float
+    unbegun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,24 @@ def test_a_kill_under_every_durability(postgres_admin: str, durability: Any) -> 
     assert report.verdict == "sound", report.facts()
 
 
+@DURABILITIES
+def test_a_kill_before_an_effect_asks_nobody(postgres_admin: str, durability: Any) -> None:
+    setting = Setting(
+        f"{SAMPLE}:chain",
+        postgres_admin,
+        {"messages": [["user", "work"]]},
+        kills=1,
+        seed=f"before-{durability}",
+        durability=durability,
+        kills_each=1,
+        points=("before-effect",),
+    )
+    report = crashtest(setting)
+    assert report.kills == 1
+    assert report.verdict == "sound", report.facts()
+    assert report.total("asked") == 0
+
+
 def test_power_tears_files_and_the_next_process_repairs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

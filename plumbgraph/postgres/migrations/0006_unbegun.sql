@@ -1,0 +1,1 @@
+ALTER TABLE {schema}.effects ADD COLUMN unbegun int;
