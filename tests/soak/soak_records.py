@@ -35,6 +35,7 @@ def agreed(module: Any, told: dict[str, Any], size: Any, billed: int) -> dict[st
     for name in size.names:
         found = saver.get_tuple({"configurable": {"thread_id": name}})
         assert found is not None
+        assert (found.metadata or {})["step"] >= size.steps
         values = found.checkpoint["channel_values"]
         messages_agree(values["messages"], turns)
         files_agree(module, told, saver, name, values, turns)

@@ -34,7 +34,7 @@ from plumbgraph.routing import Limit, Price, RoutedChatModel
 from plumbgraph.testing import Reply, ScriptedChatModel, call, tokens
 
 FILES = 4
-STEPS_A_TURN = 5
+STEPS_A_TURN = 2
 THREAD_USD, RUSH_USD, RUSHES = 0.5, 0.001, 5
 _PAUSE_S = 0.3
 SLACK = 2
