@@ -7,6 +7,9 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +108,8 @@ class RegistrySource:
     """Skills of a shared registry under one tag.
 
     A scan costs one round trip while nothing changed. When the registry is down the last good
-    copy is used and a notice says so; content once opened stays readable.
+    copy is used and a notice says so: every `SKILL.md`, the files beside it as far as `keep_bytes`
+    goes (the smallest skills first), and whatever was opened since the last change.
 
     Args:
         server: URL of a Redis or Valkey, or a `plumbgraph.redis.clients.Redis`.
@@ -113,6 +117,7 @@ class RegistrySource:
         tag: Which versions to follow.
         label: First part of qualified names; the registry's name when not given.
         last_good: A file to remember the last good copy in across processes.
+        keep_bytes: How much is held of the files beside each `SKILL.md`.
     """
 
     def __init__(
@@ -123,13 +128,16 @@ class RegistrySource:
         tag: str = "latest",
         label: str | None = None,
         last_good: Path | str | None = None,
+        keep_bytes: int = 16 << 20,
     ) -> None:
         self.redis = server if isinstance(server, Redis) else Redis(server)
         self.keys = plans.Keys(registry)
         self.tag = tag
         self._label = label or registry
         self._file = Path(last_good) if last_good else None
+        self._keep_bytes = keep_bytes
         self._lock = threading.RLock()
+        self._seen: Scan | None = None
         self._last_id: str | None = None
         self._names: dict[str, str] = {}
         self._blobs: dict[str, bytes] = {}
@@ -141,17 +149,18 @@ class RegistrySource:
 
     def relabel(self, label: str) -> None:
         """Take another name."""
-        self._label = label
+        self._label, self._seen = label, None
 
     def scan(self) -> Scan:
         """What the registry offers now, or offered when it last answered."""
         with self._lock:
             try:
-                self._update()
-                notices: tuple[Diagnostic, ...] = ()
+                notices = self._update()
             except (StoreUnavailable, ResponseError) as error:
                 notices = (self._fall_back(error),)
-            return self._scan_of(notices)
+            if self._seen is None:
+                self._seen = self._scan_of()
+            return replace(self._seen, notices=notices)
 
     def skill_md(self, record: SkillRecord) -> bytes:
         """The `SKILL.md` of a version."""
@@ -169,24 +178,42 @@ class RegistrySource:
         (reply,) = self.redis.send((command,))
         return bool(reply)
 
-    def _update(self) -> None:
+    def _update(self) -> tuple[Diagnostic, ...]:
         if self._last_id is not None and self.redis.run(plans.head(self.keys)) == self._last_id:
-            return
+            return ()
         last_id, names = self.redis.run(plans.listing(self.keys, self.tag))
         self._fetch(names.values(), lenient=True)
         mains = [main for digest in names.values() if (main := self._main_digest(digest))]
-        self._fetch(mains, lenient=True)
-        keep = {*names.values(), *mains}
+        wanted = [*mains, *self._beside(names.values())]
+        self._fetch(wanted, lenient=True)
+        keep = {*names.values(), *wanted}
         self._blobs = {digest: data for digest, data in self._blobs.items() if digest in keep}
-        self._last_id, self._names = last_id, names
-        self._save()
+        self._last_id, self._names, self._seen = last_id, names, None
+        return self._save()
 
     def _fetch(self, digests: Iterable[str], *, lenient: bool = False) -> None:
         missing = [digest for digest in digests if digest not in self._blobs]
         if missing:
             self._blobs |= self.redis.run(plans.blobs(self.keys, missing, lenient=lenient))
 
-    def _scan_of(self, notices: tuple[Diagnostic, ...]) -> Scan:
+    def _beside(self, digests: Iterable[str]) -> list[str]:
+        """The files beside each `SKILL.md` that are held, the smallest skills' first."""
+        packages = []
+        for digest in digests:
+            with suppress(SkillTampered):
+                files = read_manifest(self._blobs.get(digest, b""))
+                others = [file for file in files if file.path != SKILL_FILE]
+                packages.append((sum(file.size_bytes for file in others), digest, others))
+        ordered = sorted(packages, key=lambda each: each[:2])
+        sizes = accumulate(size for size, _, _ in ordered)
+        return [
+            file.digest
+            for (_, _, others), so_far in zip(ordered, sizes, strict=True)
+            if so_far <= self._keep_bytes
+            for file in others
+        ]
+
+    def _scan_of(self) -> Scan:
         records: list[SkillRecord] = []
         rejected: list[Rejected] = []
         for name, digest in sorted(self._names.items()):
@@ -207,7 +234,7 @@ class RegistrySource:
             else:
                 records.append(record)
         fingerprint = f"{self.label}:{sorted(self._names.items())}"
-        return Scan(tuple(records), tuple(rejected), notices, fingerprint)
+        return Scan(tuple(records), tuple(rejected), (), fingerprint)
 
     def _main_digest(self, digest: str) -> str:
         """Where the `SKILL.md` of a version lies, or nothing when its manifest is not sound."""
@@ -248,15 +275,21 @@ class RegistrySource:
         message = f"the last good copy with {len(self._names)} skills is used ({error})"
         return Diagnostic("skills.registry_unavailable", message, self.label)
 
-    def _save(self) -> None:
+    def _save(self) -> tuple[Diagnostic, ...]:
+        """Remember the copy for a time without the registry; a failure is a notice."""
         if self._file is None:
-            return
+            return ()
         texts = {digest: data.decode("latin-1") for digest, data in self._blobs.items()}
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        fd, temporary = tempfile.mkstemp(dir=self._file.parent)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(json.dumps({"names": self._names, "blobs": texts}))
-        Path(temporary).replace(self._file)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            fd, temporary = tempfile.mkstemp(dir=self._file.parent)
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                file.write(json.dumps({"names": self._names, "blobs": texts}))
+            Path(temporary).replace(self._file)
+        except OSError as error:
+            message = f"the last good copy is not kept ({error.strerror})"
+            return (Diagnostic("skills.cache_unwritable", message, str(self._file), level="note"),)
+        return ()
 
     def _restore(self) -> None:
         if self._file is None or not self._file.is_file():
@@ -265,6 +298,6 @@ class RegistrySource:
             data = json.loads(self._file.read_text("utf-8"))
             blobs = {digest: text.encode("latin-1") for digest, text in data["blobs"].items()}
             self._names = {name: str(digest) for name, digest in data["names"].items()}
-            self._blobs = blobs
+            self._blobs, self._seen = blobs, None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._blobs, self._names = {}, {}  # damaged, so there is no last good copy

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from plumbgraph.clock import SYSTEM, Clock
-from plumbgraph.errors import SkillInvalid
+from plumbgraph.errors import SettingsError, SkillInvalid
 from plumbgraph.skills.frontmatter import Parsed, read_frontmatter
 from plumbgraph.skills.record import make_record
 from plumbgraph.skills.sources.base import Scan
@@ -56,6 +56,9 @@ class DirectorySource:
             this object. The default is the user's cache folder.
         limits: What is read before a skill is refused.
         clock: Tells how fresh a file's time is; a file as young as the scan is read again.
+
+    Raises:
+        SettingsError: `root` cannot be a path at all.
     """
 
     def __init__(
@@ -68,6 +71,8 @@ class DirectorySource:
         clock: Clock = SYSTEM,
     ) -> None:
         self.root = Path(root)
+        if "\0" in str(self.root):
+            raise SettingsError(f"{str(self.root)!r} cannot be a folder: it holds a NUL character.")
         self._label = label
         self._cache = default_cache() if cache == "default" else Path(cache) if cache else None
         self.limits = limits or Limits()
@@ -117,7 +122,7 @@ class DirectorySource:
         return found
 
     def _cache_key(self) -> str:
-        return f"{self.root.resolve()}|{self.label}|{self.limits}"
+        return f"{self.root.absolute()}|{self.label}|{self.limits}"
 
     def _cache_file(self) -> Path | None:
         if self._cache is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from plumbgraph.errors import SkillInvalid, SkillNotFound
+from plumbgraph.errors import SettingsError, SkillInvalid, SkillNotFound
 from plumbgraph.skills.library import SkillLibrary
 from plumbgraph.skills.package import package_digest, read_manifest
 from plumbgraph.skills.sources.directory import DirectorySource
@@ -245,6 +245,16 @@ def test_a_missing_root_is_a_notice(tmp_path: Path) -> None:
     report = SkillLibrary([tmp_path / "nowhere"], cache=None).report()
     assert report.on_disk == 0
     assert codes(report) == {"unreadable"}
+
+
+def test_a_root_that_is_a_link_to_itself_is_a_notice(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for cache in (None, tmp_path / "cache"):
+        report = SkillLibrary([tmp_path / "loop"], cache=cache).report()
+        assert report.on_disk == 0
+        assert codes(report) == {"unreadable"}
+    with pytest.raises(SettingsError):
+        SkillLibrary([f"{tmp_path}/a\0b"])
 
 
 def test_digest_names_the_whole_folder(root: Path, write_skill: Write) -> None:

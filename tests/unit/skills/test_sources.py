@@ -235,6 +235,35 @@ def test_a_registry_that_is_down_serves_the_last_good_copy(
     assert cold.notices[0].code == "skills.registry_unavailable"
 
 
+def test_a_skill_never_opened_loads_while_the_registry_is_down(
+    redis_url: str, skills: SkillLibrary, tmp_path: Path
+) -> None:
+    SkillRegistry(redis_url).publish(skills.open("pdf"))
+    redis, file = Counting(redis_url), tmp_path / "good.json"
+    library = SkillLibrary([RegistrySource(redis, last_good=file)], cache=None)
+    little = SkillLibrary([RegistrySource(redis, keep_bytes=3)], cache=None)
+    assert library.report().on_disk == little.report().on_disk == 1
+    redis.down = True
+    later = SkillLibrary([RegistrySource(redis, last_good=file)], cache=None)
+    for reader in (library, later):
+        reader.refresh()
+        assert reader.open("pdf").contents["references/a.md"] == b"text"
+    with pytest.raises(SkillInvalid) as refused:
+        little.open("pdf")
+    assert refused.value.reason == "skills.registry_unavailable"
+
+
+def test_a_last_good_copy_that_cannot_be_kept_is_a_notice(
+    redis_url: str, skills: SkillLibrary, tmp_path: Path
+) -> None:
+    SkillRegistry(redis_url).publish(skills.open("pdf"))
+    (tmp_path / "file").write_text("no folder")
+    source = RegistrySource(redis_url, last_good=tmp_path / "file" / "good.json")
+    report = SkillLibrary([source], cache=None).report()
+    assert [record.name for record in report.loaded] == ["pdf"]
+    assert [notice.code for notice in report.notices] == ["skills.cache_unwritable"]
+
+
 def test_tampered_content_is_refused(redis_url: str, skills: SkillLibrary) -> None:
     registry = SkillRegistry(redis_url)
     skill = skills.open("pdf")
