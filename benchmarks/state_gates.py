@@ -42,8 +42,9 @@ def gates(url: str, rounds: int) -> Rows:
     ]
 
 
-def _use(put: str, put_writes: str) -> None:
+def _use(put: str, lean: str, put_writes: str) -> None:
     setattr(writing, "PUT", put)  # noqa: B010 - a constant, changed for this measurement alone
+    setattr(writing, "PUT_LEAN", lean)  # noqa: B010 - likewise
     setattr(task_writes, "PUT_WRITES", put_writes)  # noqa: B010 - likewise
 
 
@@ -54,10 +55,11 @@ class _without:  # noqa: N801 - reads like a word of the `with` statement
         self.changes = changes
 
     def __enter__(self) -> None:
-        _use(self._changed(statements.PUT, must=True), self._changed(statements.PUT_WRITES))
+        puts = (self._changed(each, must=True) for each in (statements.PUT, statements.PUT_LEAN))
+        _use(*puts, self._changed(statements.PUT_WRITES))
 
     def __exit__(self, *_: object) -> None:
-        _use(statements.PUT, statements.PUT_WRITES)
+        _use(statements.PUT, statements.PUT_LEAN, statements.PUT_WRITES)
 
     def _changed(self, sql: str, *, must: bool = False) -> str:
         for old, new in self.changes:

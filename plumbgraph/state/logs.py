@@ -24,8 +24,12 @@ Row: TypeAlias = tuple[int, int, list[Item | None]]
 LogKey: TypeAlias = tuple[tuple[str, str, str], str]
 """Tenant, thread and namespace of the stream; then the channel."""
 
-LARGE = 16_384
-"""An element of more bytes keeps a row of its own."""
+LARGE = 1_536
+"""A stored element of more bytes keeps its row: in a chunk, which PostgreSQL cuts into pieces of
+2 kB, it would be written a second time and save hardly a row."""
+
+HUGE = 16_384
+"""One of more bytes has a row of its own from the beginning."""
 
 _MOST_LOGS = 4_096
 
@@ -161,7 +165,10 @@ class LogBook:
         if others and (not seal or any(position in log.flying for position in others)):
             return None
         found = [new.get(position) or log.tail.get(position) for position in span]
-        chunk = [None if item is None or size_of(item) > LARGE else item for item in found]
+        chunk = [
+            item if item is not None and size_of(item) <= (HUGE if at in new else LARGE) else None
+            for at, item in zip(span, found, strict=True)
+        ]
         return chunk if sum(item is not None for item in chunk) > 1 else None
 
     def _settle(self, log: Log, new: dict[int, Item], sealed: set[int]) -> None:

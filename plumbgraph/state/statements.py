@@ -26,8 +26,10 @@ WITH held AS MATERIALIZED (
 ), fit AS (
     SELECT id FROM gate WHERE deleted_at IS NULL AND owned AND fresh
 ), here AS MATERIALIZED (
-    SELECT s.id, s.head FROM {schema}.stream s JOIN gate ON s.thread = gate.id
-    WHERE s.ns = %(ns)s
+    -- OFFSET 0 keeps the planner on the index, however small the table was when it planned.
+    SELECT s.id, s.head FROM gate CROSS JOIN LATERAL (
+        SELECT s.id, s.head FROM {schema}.stream s
+        WHERE s.thread = gate.id AND s.ns = %(ns)s OFFSET 0) AS s
 )"""
 
 _CONTENT = """, logs AS (
@@ -44,9 +46,7 @@ _VERDICT = """
 SELECT ok.id, ok.thread, gate.generation, gate.deleted_at IS NOT NULL AS deleted, gate.owned,
     gate.fresh, gate.owner, here.head"""
 
-PUT = (
-    _GATE
-    + """, moved AS (
+_MOVE = """, moved AS (
     UPDATE {schema}.stream s SET head = %(id)s, touched_at = now() FROM fit, here
     WHERE s.id = here.id AND s.head IS NOT DISTINCT FROM here.head AND (
         here.head IS NULL OR here.head = %(parent)s::bytea OR here.head = %(id)s
@@ -59,8 +59,8 @@ PUT = (
     WHERE NOT EXISTS (SELECT FROM here) ON CONFLICT DO NOTHING
     RETURNING id, thread, false AS forked
 ), ok AS (SELECT * FROM moved UNION ALL SELECT * FROM opened)"""
-    + _CONTENT
-    + """, sealed AS (
+
+_BESIDE = """, sealed AS (
     DELETE FROM {schema}.element e USING ok,
         unnest(%(drop_logs)s::bigint[], %(drop_slots)s::int[]) AS d(log, slot)
     WHERE e.log = d.log AND e.slot = d.slot
@@ -70,7 +70,9 @@ PUT = (
 ), runs AS (
     INSERT INTO {schema}.run (run, stream)
     SELECT %(run)s::bigint, ok.id FROM ok WHERE %(run)s::bigint IS NOT NULL ON CONFLICT DO NOTHING
-), kept AS (
+)"""
+
+_KEEP = """, kept AS (
     INSERT INTO {schema}.checkpoint (stream, step, id, parent, branch, tags, spans, body)
     SELECT ok.id, %(step)s::int, %(id)s, %(parent)s,
         CASE WHEN ok.forked THEN %(mint)s::bytea ELSE (
@@ -81,12 +83,16 @@ PUT = (
     SET step = excluded.step, tags = excluded.tags, spans = excluded.spans, body = excluded.body
     RETURNING branch
 )"""
-    + _VERDICT
-    + """, ok.forked, (SELECT branch FROM kept) AS branch,
+
+_TOLD = """, ok.forked, (SELECT branch FROM kept) AS branch,
     ok.id IS NULL AND EXISTS (SELECT FROM {schema}.checkpoint k
         WHERE k.stream = here.id AND k.id = %(id)s) AS again
 FROM (VALUES (1)) AS one LEFT JOIN gate ON true LEFT JOIN here ON true LEFT JOIN ok ON true"""
-)
+
+PUT = _GATE + _MOVE + _CONTENT + _BESIDE + _KEEP + _VERDICT + _TOLD
+
+PUT_LEAN = _GATE + _MOVE + _KEEP + _VERDICT + _TOLD
+"""For the usual step, whose elements its task has stored: each part left out saves its set-up."""
 
 PUT_WRITES = (
     _GATE

@@ -36,7 +36,7 @@ from plumbgraph.state.gate import (
 from plumbgraph.state.ids import pack_id, tag
 from plumbgraph.state.reading import learn_parent
 from plumbgraph.state.refs import Channels, Kind, Shelf, dump, spans_of
-from plumbgraph.state.statements import PUT, array
+from plumbgraph.state.statements import PUT, PUT_LEAN, array
 from plumbgraph.tracing import emit
 
 _DELTAS = (Kind.DELTA_LIST, Kind.DELTA_DICT)
@@ -75,7 +75,7 @@ def put(core: Core, ask: PutRequest) -> SqlPlan[str]:
         staged = encoder.staged
         try:
             now, params = _put_params(core, ask, encoder, parent, cipher)
-            reply = (yield (Statement(PUT, params),))[0][0]
+            reply = (yield (Statement(_statement(params), params),))[0][0]
         except errors.UniqueViolation:
             # Two processes share a log, as after a fork of this one: open new ones.
             staged.abort()
@@ -98,6 +98,13 @@ def put(core: Core, ask: PutRequest) -> SqlPlan[str]:
             emit(WriterRefused(thread_id=ask.stream[1], code=StaleWriter.code))
             raise _stale(ask)
     raise contended(ask.stream)
+
+
+def _statement(params: Mapping[str, Any]) -> str:
+    """The statement that stores all there is, and no more parts than that takes."""
+    arrays = ("new_logs", "logs", "drop_logs")
+    usual = params["accepted"] is None and params["run"] is None
+    return PUT_LEAN if usual and all(params[name] == "{}" for name in arrays) else PUT
 
 
 def _parent(core: Core, ask: PutRequest) -> SqlPlan[Channels | None]:
