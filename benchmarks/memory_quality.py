@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.memory_wordings import WORDINGS
+from benchmarks.memory_wordings import FRESH, WORDINGS
 from plumbgraph.memory import Attribute, Attributes, MemoryStore
 
 NS = ("bench", "quality")
@@ -143,15 +143,15 @@ def _meets(keys: list[str], wanted: dict[str, Any]) -> bool:
     )
 
 
-def wordings() -> dict[str, Any]:
+def wordings(table: dict[str, list[str]]) -> dict[str, Any]:
     """Held-out wordings of declared attributes: in the right slot, in a wrong one, quarantined.
 
     Every second wording of an attribute is its alias; the others are asked.
     """
-    declared = Attributes(tuple(Attribute(n, tuple(w[::2])) for n, w in WORDINGS.items()))
+    declared = Attributes(tuple(Attribute(n, tuple(w[::2])) for n, w in table.items()))
     bare = Attributes()
     right = wrong = left = split = total = 0
-    for name, words in WORDINGS.items():
+    for name, words in table.items():
         for wording in words[1::2]:
             total += 1
             match = declared.match(wording)
@@ -169,7 +169,11 @@ def wordings() -> dict[str, Any]:
 
 
 def measure(url: str, data: Path | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"paraphrased attributes": wordings()}
+    found: dict[str, Any] = {
+        "paraphrased attributes, seen while matching was made": wordings(WORDINGS),
+        "paraphrased attributes, never seen": wordings(FRESH),
+        "both declared at once, never seen": wordings({**WORDINGS, **FRESH}),
+    }
     folder = (data / "memory" if (data / "memory").is_dir() else data) if data else None
     if folder is not None:
         for half, scores in locomo(url, folder / "locomo_dev5.json.gz").items():

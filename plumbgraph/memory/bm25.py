@@ -16,13 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 Scores: TypeAlias = NDArray[np.float32]
+Weighted: TypeAlias = tuple[NDArray[np.uint32], Scores, np.float32, float]
 
 K1 = 0.9
 B = 0.4
 CONTEXT = 0.5
 GROUP = 0.25
 _SPARE = 64
-_KEPT_GAINS = 128
+_KEPT_POSTINGS = 1_000_000
+# sums of floats in another order differ a little: what is about as good must not be passed over
+_ROUNDING = 0.9999
+
+
+class Numbers(dict[str, int]):
+    """A number for each term, given when it is first asked for."""
+
+    def __missing__(self, term: str) -> int:
+        number = self[term] = len(self)
+        return number
 
 
 class TextIndex:
@@ -33,7 +44,7 @@ class TextIndex:
     """
 
     def __init__(self) -> None:
-        self._terms: dict[str, int] = {}
+        self._terms = Numbers()
         self._slots_of: list[array[int]] = []
         self._weights_of: list[array[float]] = []
         self._holders: list[int] = []
@@ -45,7 +56,8 @@ class TextIndex:
         self._lengths: array[float] = array("f")
         self._alive = bytearray()
         self._norms: Scores | None = None
-        self._known_gains: dict[int, tuple[NDArray[np.uint32], Scores]] = {}
+        self._known_gains: dict[int, tuple[NDArray[np.uint32], Scores, float]] = {}
+        self._kept = 0
         self._total = 0.0
         self.live = 0
 
@@ -59,13 +71,10 @@ class TextIndex:
             terms: Its stems.
             context: Stems of the text around it, at half weight.
         """
-        counts: dict[str, float] = {}
-        for term in terms:
-            counts[term] = counts.get(term, 0.0) + 1.0
+        counts: dict[str, float] = Counter(terms)  # type: ignore[assignment]  # counts are ints
         for term in context:
             counts[term] = counts.get(term, 0.0) + CONTEXT
-        known = self._terms
-        numbers = array("I", [known.setdefault(term, len(known)) for term in counts])
+        numbers = array("I", map(self._terms.__getitem__, counts))
         length = len(terms) + CONTEXT * len(context)
         self._new_terms.extend(numbers)
         self._new_counts.append(len(numbers))
@@ -82,6 +91,7 @@ class TextIndex:
         if self._norms is not None:
             self._norms = None
             self._known_gains.clear()
+            self._kept = 0
 
     def _settle(self) -> None:
         """Sort new postings into the lists of their terms."""
@@ -136,29 +146,61 @@ class TextIndex:
     def scores(self, query: Iterable[str]) -> Scores:
         """The score of each slot; 0 for dead ones and those without a word of the query."""
         total: Scores = np.zeros(len(self), dtype=np.float32)
-        if not self.live:
-            return total
-        self._settle()
-        for term, count in Counter(query).items():
-            number = self._terms.get(term)
-            if number is None or not self._holders[number]:
-                continue
-            slots, gains = self._gains(number)
-            total[slots] += gains * np.float32(count * self.idf(term))
-        if self.live < len(self):
-            total[np.frombuffer(bytes(self._alive), dtype=np.uint8) == 0] = 0.0
+        for slots, gains, weight, _ in self._weighted(query):
+            total[slots] += gains * weight
         return total
 
-    def _gains(self, number: int) -> tuple[NDArray[np.uint32], Scores]:
-        """The slots that hold a term and what it gains them, kept until a text changes."""
+    def top(self, query: Iterable[str], most: int) -> list[tuple[int, float]]:
+        """The slots with the highest scores and these, best first, ties by age.
+
+        As soon as the words left cannot lift a text that has only them among the best, they are
+        counted for the texts found so far alone (Turtle and Flood, Query Evaluation, 1995).
+        """
+        lists = sorted(self._weighted(query), key=lambda part: -part[3])
+        total: Scores = np.zeros(len(self), dtype=np.float32)
+        rest, floor = sum(bound for *_, bound in lists), 0.0
+        for place, (slots, gains, weight, bound) in enumerate(lists):
+            if rest < floor:
+                found = np.flatnonzero(total)
+                for others in lists[place:]:
+                    found = found[total[found] + np.float32(rest) >= floor]
+                    _lift(total, found, others)
+                    rest -= others[3]
+                return _ranked(total, found, most)
+            total[slots] += gains * weight
+            rest -= bound
+            if len(slots) >= most > 0:
+                held = total[slots]
+                floor = max(floor, float(np.partition(held, -most)[-most]) * _ROUNDING)
+        return _ranked(total, np.flatnonzero(total), most)
+
+    def _weighted(self, query: Iterable[str]) -> list[Weighted]:
+        """For each word: its slots, what it gains them, its weight, and the most it can add."""
+        self._settle()
+        lists: list[Weighted] = []
+        for term, count in Counter(query).items():
+            number = self._terms.get(term)
+            if number is not None and self._holders[number]:
+                slots, gains, most = self._gains(number)
+                weight = np.float32(count * self.idf(term))
+                lists.append((slots, gains, weight, most * float(weight)))
+        return lists
+
+    def _gains(self, number: int) -> tuple[NDArray[np.uint32], Scores, float]:
+        """The live slots that hold a term, what it gains them and at most, until a text changes."""
         known = self._known_gains.get(number)
         if known is None:
             slots = np.array(self._slots_of[number], dtype=np.uint32)
             weights = np.array(self._weights_of[number], dtype=np.float32)
+            if self.live < len(self):
+                alive = np.frombuffer(self._alive, dtype=np.uint8)[slots] > 0
+                slots, weights = slots[alive], weights[alive]
             gains = (weights * (K1 + 1) / (weights + self._norm()[slots])).astype(np.float32)
-            if len(self._known_gains) >= _KEPT_GAINS:
+            self._kept += len(slots)
+            if self._kept > _KEPT_POSTINGS:
                 self._known_gains.clear()
-            known = self._known_gains[number] = (slots, gains)
+                self._kept = len(slots)
+            known = self._known_gains[number] = (slots, gains, float(gains.max(initial=0.0)))
         return known
 
     def _norm(self) -> Scores:
@@ -188,12 +230,25 @@ class TextIndex:
         return kept
 
 
+def _lift(total: Scores, found: NDArray[np.intp], part: Weighted) -> None:
+    """Add what one word gains the texts found."""
+    slots, gains, weight, _ = part
+    if not len(slots) or not len(found):
+        return
+    places = np.minimum(np.searchsorted(slots, found), len(slots) - 1)
+    held = slots[places] == found
+    total[found[held]] += gains[places[held]] * weight
+
+
 def best(scores: Scores, most: int) -> list[int]:
     """The slots with the highest scores above 0, best first, ties by age."""
-    if len(scores) > most:
-        floor = max(np.partition(scores, -most)[-most], np.finfo(np.float32).tiny)
-        positive = np.nonzero(scores >= floor)[0]
-    else:
-        positive = np.nonzero(scores > 0)[0]
-    order = np.lexsort((positive, -scores[positive]))
-    return [int(slot) for slot in positive[order][:most]]
+    return [slot for slot, _ in _ranked(scores, np.flatnonzero(scores), most)]
+
+
+def _ranked(scores: Scores, slots: NDArray[np.intp], most: int) -> list[tuple[int, float]]:
+    values = scores[slots]
+    if len(slots) > most > 0:
+        kept = values >= np.partition(values, -most)[-most]
+        slots, values = slots[kept], values[kept]
+    order = np.lexsort((slots, -values))[:most]
+    return list(zip(slots[order].tolist(), values[order].tolist(), strict=True))

@@ -14,6 +14,7 @@ from langgraph.store.base import get_text_at_path
 from numpy.typing import NDArray
 
 from plumbgraph.memory.bm25 import GROUP, Scores, TextIndex
+from plumbgraph.memory.bm25 import best as highest
 from plumbgraph.memory.calls import shows
 from plumbgraph.memory.handles import HandleIndex
 from plumbgraph.memory.records import Marks, Record, from_us
@@ -137,12 +138,22 @@ class NamespaceIndex:
         own = self.text.scores(query)
         if len(self._group_ids) == 1 or not len(own):
             return own
-        groups = np.array(self._groups, dtype=np.uint32)
+        found = np.flatnonzero(own)
+        groups = np.array(self._groups, dtype=np.uint32)[found]
         best = np.zeros(len(self._group_ids), dtype=np.float32)
-        np.maximum.at(best, groups, own)
+        np.maximum.at(best, groups, own[found])
         best[0] = 0.0
-        total: Scores = np.where(own > 0, own + GROUP * best[groups], 0).astype(np.float32)
-        return total
+        own[found] += GROUP * best[groups]
+        return own
+
+    def top(self, query: Sequence[str], most: int) -> list[tuple[str, float]]:
+        """The keys with the highest scores and these, best first."""
+        if len(self._group_ids) == 1:
+            found = self.text.top(query, most)
+        else:
+            scores = self.scores(query)
+            found = [(slot, float(scores[slot])) for slot in highest(scores, most)]
+        return [(self._keys[slot], score) for slot, score in found]
 
     def key_of(self, slot: int) -> str:
         """The key whose text is in a slot."""

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 
 from plumbgraph.memory import module as modules
 from plumbgraph.memory import timetravel
-from plumbgraph.memory.bm25 import best
 from plumbgraph.memory.calls import Candidate, Recall, Sight
 from plumbgraph.memory.folding import Told, contradiction
 from plumbgraph.memory.following import Outgrown, synced
@@ -40,13 +39,10 @@ def candidates(index: NamespaceIndex, op: Recall) -> list[Candidate]:
         keys = [c.key for c in found]
         found += [Candidate(key, 0.0, "related") for key in index.related(keys)]
         return [c for c in found if index.visible(c.key, scopes, kinds)]
-    scores = index.scores(words_of(op.query, op.language))
     wanted = op.wanted
-    depth = wanted if not (scopes or kinds) else len(scores)
-    told = [
-        Candidate(index.key_of(slot), float(scores[slot]), "words")
-        for slot in best(scores, max(depth, 1))
-    ]
+    depth = wanted if not (scopes or kinds) else len(index.entries)
+    best = index.top(words_of(op.query, op.language), max(depth, 1))
+    told = (Candidate(key, score, "words") for key, score in best)
     return [c for c in told if index.visible(c.key, scopes, kinds)][:wanted]
 
 

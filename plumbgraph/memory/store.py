@@ -23,7 +23,7 @@ from plumbgraph.memory.options import RecallOptions
 from plumbgraph.memory.recall import recall
 from plumbgraph.memory.recollection import Recollection
 from plumbgraph.memory.records import to_us
-from plumbgraph.memory.words import stemmer
+from plumbgraph.memory.words import stems
 from plumbgraph.redis.clients import Batch, RedisPlan, Replies
 from plumbgraph.tracing import emit
 
@@ -79,7 +79,7 @@ class MemoryStore(KeepingStore):
     ) -> None:
         super().__init__(redis, **options)
         try:
-            stemmer(language)
+            stems(language)
         except KeyError as error:
             raise MemoryInvalid(f"Snowball knows no language {language!r}.") from error
         if search_module_above is not None and search_module_above < 0:

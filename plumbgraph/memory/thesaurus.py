@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from plumbgraph.memory.words import stemmer
+from plumbgraph.memory.words import stems
 
 _GROUPS = """
 residence: live lives living lived reside resides residence residing home house based dwell located
@@ -67,7 +67,7 @@ religion: religion faith belief
 
 @cache
 def _concepts() -> tuple[dict[str, str], dict[str, str]]:
-    stem = stemmer("english")
+    stem = stems("english").of
     by_word: dict[str, str] = {}
     groups_of: dict[str, set[str]] = {}
     group = ""
@@ -85,5 +85,5 @@ def _concepts() -> tuple[dict[str, str], dict[str, str]]:
 def concept(word: str) -> str:
     """The group a word belongs to by itself or by its stem, else its stem."""
     by_word, by_stem = _concepts()
-    stem = stemmer("english")(word)
+    stem = stems("english").of(word)
     return by_word.get(word) or by_stem.get(stem, stem)

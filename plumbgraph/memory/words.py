@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
 from functools import lru_cache
 
 import snowballstemmer
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?", re.UNICODE)
+_ASCII_WORDS = {n: chr(n).lower() if chr(n).isalnum() else " " for n in range(128)}
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _ENGLISH = (
@@ -23,6 +23,10 @@ _ENGLISH = (
     "really"
 )
 _STOPS = {"english": frozenset(_ENGLISH.split())}
+# every suffix that English Snowball looks for ends like this: other words are their own stems
+_CHANGING = {"english": re.compile(r"(?:[seyil]|e[dr]|ing|or|ion|ic|[ae]nt|ism|ogist)$|'")}
+_ANY = re.compile("")
+_MOST_STEMS = 200_000
 _CONTRACTIONS = re.compile(r"['\u2019](?:s|re|ve|ll|d|m|t)$")
 
 
@@ -35,6 +39,8 @@ def plain(text: str) -> str:
 
 def raw_words(text: str) -> list[str]:
     """The words of a text in order, lower case, contractions cut."""
+    if text.isascii() and "'" not in text:
+        return text.translate(_ASCII_WORDS).split()
     words = _WORD.findall(plain(text))
     if "'" in text or "\u2019" in text:
         return [_CONTRACTIONS.sub("", word) for word in words]
@@ -46,22 +52,34 @@ def name_words(name: str) -> list[str]:
     return raw_words(_CAMEL.sub(" ", name).replace("_", " ").replace("-", " "))
 
 
+class Stems(dict[str, str]):
+    """The stem of each word met so far; empty for one that carries no meaning."""
+
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        self._stem = _same if language == "none" else snowballstemmer.stemmer(language).stemWord
+        self._stops = _STOPS.get(language, frozenset())
+        self._changing = _CHANGING.get(language, _ANY)
+
+    def __missing__(self, word: str) -> str:
+        if len(self) >= _MOST_STEMS:
+            self.clear()
+        stem = self[word] = "" if word in self._stops else self.of(word)
+        return stem
+
+    def of(self, word: str) -> str:
+        """The stem of any word."""
+        return str(self._stem(word)) if self._changing.search(word) else word
+
+
 @lru_cache(maxsize=16)
-def stemmer(language: str) -> Callable[[str], str]:
-    """A cached stemmer of a Snowball language; `none` leaves words as they are.
+def stems(language: str) -> Stems:
+    """The stems of a Snowball language; `none` leaves words as they are.
 
     Raises:
         KeyError: The language is unknown.
     """
-    if language == "none":
-        return _same
-    inner = snowballstemmer.stemmer(language)
-
-    @lru_cache(maxsize=100_000)
-    def stem(word: str) -> str:
-        return str(inner.stemWord(word))
-
-    return stem
+    return Stems(language)
 
 
 def _same(word: str) -> str:
@@ -70,8 +88,8 @@ def _same(word: str) -> str:
 
 def terms(text: str, language: str = "english") -> list[str]:
     """The stems of a text's words that carry meaning, in order, repeats kept."""
-    stem, stops = stemmer(language), _STOPS.get(language, frozenset())
-    return [stem(word) for word in raw_words(text) if word not in stops]
+    known = stems(language)
+    return [stem for word in raw_words(text) if (stem := known[word])]
 
 
 def one_edit_apart(left: str, right: str) -> bool:
