@@ -237,7 +237,10 @@ class Redis:
         if known is None:
             pool = self._source.pool(SYNC, address, self._options(reading=self._timeout_s))
             # A client that lost this race closes its pool when collected: nobody may be using it.
-            known = self._sync.setdefault(address, Wires(redis.Redis.from_pool(pool)))
+            made = Wires(
+                redis.Redis.from_pool(pool), most=self._pool_max, timeout_s=self._timeout_s
+            )
+            known = self._sync.setdefault(address, made)
         return known
 
     def _awires(self, address: Address | None = None) -> AsyncWires:
@@ -246,7 +249,7 @@ class Redis:
             # One limit for a whole exchange: redis-py's own costs a task for each command.
             pool = self._source.pool(ASYNC, address, self._options(reading=None))
             client = aredis.Redis.from_pool(pool)
-            wires[address] = AsyncWires(client, timeout_s=self._timeout_s)
+            wires[address] = AsyncWires(client, most=self._pool_max, timeout_s=self._timeout_s)
         return wires[address]
 
     def _options(self, *, reading: float | None) -> dict[str, Any]:

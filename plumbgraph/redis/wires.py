@@ -8,17 +8,23 @@ are kept at hand instead of going back into the pool's books after each batch.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from redis import exceptions
 
 Words: TypeAlias = tuple[Any, ...]
 Replies: TypeAlias = list[Any]
+Held: TypeAlias = tuple[Any, float]
+"""A connection and since when nobody uses it."""
 
 _TRUSTED_S = 0.05
+_ALL_TAKEN = "No connection available."
 
 
 def packed(batch: Iterable[Words]) -> bytes:
@@ -55,19 +61,71 @@ def translated(callbacks: Mapping[Any, Callable[[Any], Any]], words: Words, repl
     return callbacks[words[0]](reply)
 
 
+class Line:
+    """Who may use a connection next: those at hand first, then new ones, then in order of asking.
+
+    A pool wakes one of those that wait and lets whoever runs take the connection first, so that of
+    many busy threads some wait for ever.
+
+    Args:
+        most: Most connections in use.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._lock = threading.Lock()
+        self._idle: deque[Held] = deque()
+        self._asking: deque[Callable[[Held | None], None]] = deque()
+        self._free = most
+
+    def take(self, tell: Callable[[Held | None], None]) -> tuple[bool, Held | None]:
+        """Whether it is one's turn at once, and the connection if one is at hand.
+
+        Else `tell` is called when it is, with a connection or with the right to open one.
+        """
+        with self._lock:
+            if self._idle:
+                return True, self._idle.pop()
+            if self._free > 0:
+                self._free -= 1
+                return True, None
+            self._asking.append(tell)
+            return False, None
+
+    def leave(self, tell: Callable[[Held | None], None]) -> bool:
+        """Stop asking; whether nobody has told yet."""
+        with self._lock:
+            if tell in self._asking:
+                self._asking.remove(tell)
+                return True
+            return False
+
+    def give(self, held: Held | None) -> None:
+        """Hand a connection, or the right to open one, to who asked first."""
+        with self._lock:
+            tell = self._asking.popleft() if self._asking else None
+            if tell is None and held is not None:
+                self._idle.append(held)
+            elif tell is None:
+                self._free += 1
+        if tell is not None:
+            tell(held)
+
+
 class Wires:
     """The connections of one pool, for blocking callers of any thread.
 
     Args:
         client: Whose pool and translations to use.
+        most: Most connections in use at once.
+        timeout_s: Longest wait for one of them.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, *, most: int, timeout_s: float) -> None:
         self.client = client
         self._pool = client.connection_pool
         self._callbacks = client.response_callbacks
-        self._idle: deque[tuple[Any, float]] = deque()
-        self._waiters: deque[None] = deque()
+        self._timeout_s = timeout_s
+        self._line = Line(most)
 
     def exchange(self, batch: Sequence[Words]) -> Replies:
         """The replies to a batch, a refusal in its place; one round trip."""
@@ -78,9 +136,12 @@ class Wires:
             replies = [self._reply(wire, words) for words in batch]
         except BaseException:
             wire.disconnect()
-            self._pool.release(wire)
+            self._dropped(wire)
             raise
-        self._returned(wire)
+        if wire.should_reconnect():
+            self._dropped(wire)
+        else:
+            self._line.give((wire, time.monotonic()))
         return replies
 
     def _reply(self, wire: Any, words: Words) -> Any:
@@ -91,33 +152,38 @@ class Wires:
         return translated(self._callbacks, words, reply)
 
     def _taken(self) -> Any:
-        stale = self._popped()
-        if stale is not None and _trusted(stale[1]):
-            return stale[0]
-        # Said before looking again: who puts a connection down looks here afterwards.
-        self._waiters.append(None)
+        held = self._turn()
+        if held is not None and _trusted(held[1]):
+            return held[0]
         try:
-            stale = stale or self._popped()
-            if stale is not None:
+            if held is not None:
                 # The server may have closed it meanwhile; the pool finds out and connects anew.
-                self._pool.release(stale[0])
+                self._pool.release(held[0])
             return self._pool.get_connection()
-        finally:
-            self._waiters.pop()
+        except BaseException:
+            self._line.give(None)
+            raise
 
-    def _popped(self) -> tuple[Any, float] | None:
+    def _turn(self) -> Held | None:
+        told: SimpleQueue[Held | None] = SimpleQueue()
+        tell = told.put
+        mine, held = self._line.take(tell)
+        if mine:
+            return held
         try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+            return told.get(timeout=self._timeout_s)
+        except BaseException as error:
+            if not self._line.leave(tell):
+                self._line.give(told.get())
+            if isinstance(error, Empty):
+                raise exceptions.ConnectionError(_ALL_TAKEN) from error
+            raise
 
-    def _returned(self, wire: Any) -> None:
-        if wire.should_reconnect():
+    def _dropped(self, wire: Any) -> None:
+        try:
             self._pool.release(wire)
-            return
-        self._idle.append((wire, time.monotonic()))
-        if self._waiters and (surplus := self._popped()):
-            self._pool.release(surplus[0])
+        finally:
+            self._line.give(None)
 
 
 def _trusted(since: float) -> bool:
@@ -128,16 +194,17 @@ class AsyncWires:
     """The connections of one pool, for the tasks of one event loop; see `Wires`.
 
     Args:
-        timeout_s: Longest wait for the replies to a batch.
+        client: Whose pool and translations to use.
+        most: Most connections in use at once.
+        timeout_s: Longest wait for one of them, and for the replies to a batch.
     """
 
-    def __init__(self, client: Any, *, timeout_s: float) -> None:
+    def __init__(self, client: Any, *, most: int, timeout_s: float) -> None:
         self.client = client
         self._pool = client.connection_pool
         self._callbacks = client.response_callbacks
         self._timeout_s = timeout_s
-        self._idle: deque[tuple[Any, float]] = deque()
-        self._waiting = 0
+        self._line = Line(most)
 
     async def exchange(self, batch: Sequence[Words]) -> Replies:
         """The replies to a batch, a refusal in its place; one round trip."""
@@ -148,12 +215,17 @@ class AsyncWires:
                 await wire.send_packed_command(data)
                 replies = [await self._reply(wire, words) for words in batch]
         except BaseException as error:
-            await wire.disconnect(nowait=True)
-            await self._pool.release(wire)
+            try:
+                await wire.disconnect(nowait=True)
+            finally:
+                await self._dropped(wire)
             if isinstance(error, TimeoutError):
                 raise exceptions.TimeoutError("Timeout reading from the server.") from error
             raise
-        await self._returned(wire)
+        if wire.should_reconnect():
+            await self._dropped(wire)
+        else:
+            self._line.give((wire, time.monotonic()))
         return replies
 
     async def _reply(self, wire: Any, words: Words) -> Any:
@@ -164,19 +236,39 @@ class AsyncWires:
         return translated(self._callbacks, words, reply)
 
     async def _taken(self) -> Any:
-        stale = self._idle.pop() if self._idle else None
-        if stale is not None and _trusted(stale[1]):
-            return stale[0]
-        self._waiting += 1
+        held = await self._turn()
+        if held is not None and _trusted(held[1]):
+            return held[0]
         try:
-            if stale is not None:
-                await self._pool.release(stale[0])
+            if held is not None:
+                await self._pool.release(held[0])
             return await self._pool.get_connection()
-        finally:
-            self._waiting -= 1
+        except BaseException:
+            self._line.give(None)
+            raise
 
-    async def _returned(self, wire: Any) -> None:
-        if self._waiting or wire.should_reconnect():
+    async def _turn(self) -> Held | None:
+        told: asyncio.Future[Held | None] = asyncio.get_running_loop().create_future()
+        tell = partial(_tell, told)
+        mine, held = self._line.take(tell)
+        if mine:
+            return held
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.shield(told)
+        except BaseException as error:
+            if not self._line.leave(tell):
+                self._line.give(told.result())
+            if isinstance(error, TimeoutError):
+                raise exceptions.ConnectionError(_ALL_TAKEN) from error
+            raise
+
+    async def _dropped(self, wire: Any) -> None:
+        try:
             await self._pool.release(wire)
-        else:
-            self._idle.append((wire, time.monotonic()))
+        finally:
+            self._line.give(None)
+
+
+def _tell(told: asyncio.Future[Held | None], held: Held | None) -> None:
+    told.set_result(held)
