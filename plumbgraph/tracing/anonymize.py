@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
@@ -13,10 +13,11 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from operator import is_
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import orjson
+from langchain_core.load import dumpd
 
 from plumbgraph.tracing.redact import SUSPECT, redact
 
@@ -29,10 +30,12 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _LEAST, _MOST = -(2**63), 2**64 - 1
-_PLAIN = (float, bool, type(None))
+_PLAIN = (float, bool, type(None), orjson.Fragment)
 _SAFE = (int, float, datetime, date, time, timedelta, UUID, Decimal, Enum, bytes, bytearray)
 _harmless: set[int] = set()
-_messages: dict[int, tuple[weakref.ref[Any], tuple[Any, ...], orjson.Fragment]] = {}
+Known: TypeAlias = dict[int, tuple[weakref.ref[Any], tuple[Any, ...], orjson.Fragment]]
+_messages: Known = {}
+_dumps: Known = {}
 
 
 def anonymized(data: Any) -> Any:
@@ -59,7 +62,12 @@ def _anonymized_dict(data: Mapping[Any, Any]) -> dict[Any, Any]:
     found = {}
     for key, value in data.items():
         name, secret = _named(key) if type(key) is str else (key, False)
-        found[name] = _SECRET if secret and isinstance(value, str) and value else anonymized(value)
+        if type(value) is str and not secret:
+            found[name] = _cleaned(value) if len(value) <= _CACHED_CHARS else _cleaned_long(value)
+        elif secret and isinstance(value, str) and value:
+            found[name] = _SECRET
+        else:
+            found[name] = anonymized(value)
     return found
 
 
@@ -89,19 +97,33 @@ def _said(data: Any) -> str:
 
 def _message(message: Any) -> Any:
     """A message as finished JSON; a state shows the same ones step after step."""
-    mark, parts = id(message), (message.content, getattr(message, "usage_metadata", None))
-    known = _messages.get(mark)
-    if known is not None and known[0]() is message and all(map(is_, known[1], parts)):
-        return known[2]
-    try:
-        plain = message.model_dump(mode="json", exclude_none=True)
-    except Exception:  # noqa: BLE001 - pydantic refuses lone surrogates; a sink never raises
-        plain = {"type": getattr(message, "type", ""), "content": message.content}
-    told = _anonymized_dict(plain)
-    found = orjson.Fragment(orjson.dumps(told, default=str, option=orjson.OPT_NON_STR_KEYS))
-    forget = weakref.ref(message, lambda _: _messages.pop(mark, None))
-    _messages[mark] = forget, parts, found
+    return _once(message, _messages, _plain_message)
+
+
+def dumped(message: Any) -> Any:
+    """A message as finished JSON in LangChain's own form; a model is sent the same ones again."""
+    return _once(message, _dumps, dumpd)
+
+
+def _once(message: Any, known: Known, make: Callable[[Any], Any]) -> Any:
+    mark = id(message)
+    parts = (message.content, message.usage_metadata if message.type == "ai" else None)
+    told = known.get(mark)
+    if told is not None and told[0]() is message and all(map(is_, told[1], parts)):
+        return told[2]
+    data = orjson.dumps(anonymized(make(message)), default=str, option=orjson.OPT_NON_STR_KEYS)
+    found = orjson.Fragment(data)
+    forget = weakref.ref(message, lambda _: known.pop(mark, None))
+    known[mark] = forget, parts, found
     return found
+
+
+def _plain_message(message: Any) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = message.model_dump(mode="json", exclude_none=True)
+    except Exception:  # noqa: BLE001 - pydantic refuses lone surrogates; a sink never raises
+        return {"type": getattr(message, "type", ""), "content": message.content}
+    return told
 
 
 def _as_dict(data: Any) -> Mapping[Any, Any] | None:

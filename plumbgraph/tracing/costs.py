@@ -38,8 +38,11 @@ def with_cost(usage: Mapping[str, Any], cost: Cost | float) -> dict[str, Any]:
     return {**usage, "total_cost": float(cost)}
 
 
-def add_costs(response: LLMResult, price: Pricing) -> list[str]:
-    """Price each message that tells its tokens and no cost; the models nobody could price."""
+def add_costs(response: LLMResult, price: Pricing | None = None) -> list[str]:
+    """Price each message that tells its tokens and no cost; the models nobody could price.
+
+    An answer of a `CostRouter` tells what it was charged, so it needs no `price`.
+    """
     unknown = []
     for generation in (each for row in response.generations for each in row):
         message = getattr(generation, "message", None)
@@ -50,7 +53,9 @@ def add_costs(response: LLMResult, price: Pricing) -> list[str]:
         model = str(about.get("model_name") or about.get("model") or "")
         # A routed answer knows what it was charged, price source and cache included.
         charged = (about.get("plumbgraph") or {}).get("cost_usd")
-        cost = price(model, usage) if charged is None else float(charged)
+        cost: Cost | float | None = None if charged is None else float(charged)
+        if cost is None and price is not None:
+            cost = price(model, usage)
         if cost is None:
             unknown.append(model)
         else:

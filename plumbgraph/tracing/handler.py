@@ -272,8 +272,7 @@ class Trace(GraphCallbackHandler):
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **_: Any) -> None:
         """A model answered."""
-        if self.price is not None:
-            add_costs(response, self.price)
+        add_costs(response, self.price)
         run = self._open.end(run_id)
         if run is None:
             return

@@ -18,6 +18,7 @@ LAST_MESSAGES = 8
 """So many messages of a state are shown with each step; a model's call shows all it was sent."""
 
 _FAILED = "LANGSMITH_FAILED_TRACES_DIR"
+_BARE = frozenset(("name", "time"))  # keys of an event that says nothing but when
 _making = threading.Lock()
 
 
@@ -40,6 +41,8 @@ class CleanClient(Client):
             more["extra"] = {**extra, "runtime": runtime, "metadata": metadata}
         else:
             more["extra"] = {key: value for key, value in extra.items() if key != "runtime"}
+            if run_type not in {"llm", "prompt"}:
+                more.pop("serialized", None)  # of the others the SDK sends none
             if run_type == "chain":
                 told, more["outputs"] = _shortened(inputs), _shortened(more.get("outputs"))
         super().create_run(clean(name), anonymized(told), run_type, *args, **_cleaned(more))
@@ -86,9 +89,12 @@ def client_for(
 
 
 def _cleaned(fields: dict[str, Any], *more: str) -> dict[str, Any]:
-    for key in ("outputs", "error", "extra", "tags", "serialized", "events", *more):
+    for key in ("outputs", "error", "extra", "tags", "serialized", *more):
         if fields.get(key):
             fields[key] = anonymized(fields[key])
+    events = fields.get("events")
+    if events and not all(map(_BARE.issuperset, events)):
+        fields["events"] = anonymized(events)
     return fields
 
 
