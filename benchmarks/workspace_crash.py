@@ -4,7 +4,8 @@ Two agents, a chain that pays and writes files and a fan-out of twelve branches,
 plumbgraph's parts and as LangGraph alone runs it on PostgresSaver. The peer is killed at random
 moments, ours at every named point as well; the fan-out is killed at random alone, with 30 ms added
 to every save. `--kills` and `--peers` are the numbers of trials in all; a trial of ours on the
-chain has one or two kills. `--only` measures some ways again and keeps the others' rows.
+chain has one or two kills. `--only` measures some ways again and keeps the others' rows. `--add`
+adds trials to those that are there: each piece needs a `--seed` of its own.
 """
 
 from __future__ import annotations
@@ -104,11 +105,13 @@ WAYS = (
 )
 
 
-def settings(url: str, kills: int, peers: int, way: Way) -> Iterator[tuple[str, Setting]]:
+def settings(url: str, asked: argparse.Namespace, way: Way) -> Iterator[tuple[str, Setting]]:
     """The series of one way: ours and, where it has one, the peer's."""
-    ours = Setting(f"{SAMPLE}:{way.ours}", url, way.given, seed="bench", timeout_s=180)
-    ours = replace(ours, kills=max(1, round(kills * way.share)), **way.options)
-    yield "plumbgraph", ours
+    ours = Setting(f"{SAMPLE}:{way.ours}", url, way.given, seed=asked.seed, timeout_s=180)
+    ours = replace(ours, kills=max(1, round(asked.kills * way.share)), **way.options)
+    peers = asked.peers
+    if asked.kills:
+        yield "plumbgraph", ours
     if way.peers and peers:
         number = max(1, round(peers * way.peers))
         graph = f"{SAMPLE}:{way.peer}"
@@ -144,21 +147,37 @@ def row(way: Way, saver: str, report: Report, seconds: float) -> dict[str, Any]:
     }
 
 
+def joined(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Two pieces of one series as one row."""
+    counts = {k: v + other[k] for k, v in one.items() if not isinstance(v, str)}
+    whole = sum(each["files equal state %"] * each["trials"] for each in (one, other))
+    return {
+        **one,
+        **counts,
+        "files equal state %": whole / max(1, counts["trials"]),
+        "again per kill": counts["finished branches again"] / max(1, counts["kills"]),
+    }
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Kill, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100, help="trials of ours in all")
     parser.add_argument("--only", help="ways whose name begins so")
     parser.add_argument("--peers", type=int, default=100, help="trials of the peer in all")
+    parser.add_argument("--seed", default="bench", help="names the series")
+    parser.add_argument("--add", action="store_true", help="add to the trials there are")
     asked, _ = parser.parse_known_args(arguments)
-    rows = _kept() if asked.only else []
+    rows = _kept() if asked.only or asked.add else []
     with servers_up():
         for way in (w for w in WAYS if w.name.startswith(asked.only or "")):
-            for saver, setting in settings(str(postgres_url()), asked.kills, asked.peers, way):
+            for saver, setting in settings(str(postgres_url()), asked, way):
                 began = time.perf_counter()
                 report = crashtest(setting)
-                rows = [r for r in rows if (r["run"], r["saver"]) != (way.name, saver)]
-                rows.append(row(way, saver, report, time.perf_counter() - began))
+                new = row(way, saver, report, time.perf_counter() - began)
+                same = [r for r in rows if (r["run"], r["saver"]) == (way.name, saver)]
+                rows = [r for r in rows if r not in same]
+                rows.append(joined(same[0], new) if same and asked.add else new)
                 for trial in report.trials:
                     if saver == "plumbgraph" and not trial.sound:
                         print(way.name, trial, report.replay(trial), flush=True)

@@ -16,12 +16,14 @@ from typing_extensions import TypedDict, override
 from plumbgraph.agents.inner import NodeLike, as_runnable
 from plumbgraph.agents.node import Ask, Node, State
 from plumbgraph.plan import Plan
+from plumbgraph.state import PlumbSaver
 from plumbgraph.workspace import Session, Workspace, enter, join_references
 from plumbgraph.workspace.merge import OnConflict
 from plumbgraph.workspace.reference import Reference, heads
 
 Update: TypeAlias = Any
 KEY = "workspace"
+_EVERY = 1_000_000
 
 
 class WorkspaceState(TypedDict, total=False):
@@ -149,6 +151,18 @@ class SaverThreads:
     def __init__(self, saver: BaseCheckpointSaver[Any]) -> None:
         self._saver = saver
 
+    def ids(self) -> list[str]:
+        """See `plumbgraph.workspace.Threads`."""
+        if isinstance(self._saver, PlumbSaver):
+            return [thread.thread_id for thread in self._saver.threads(_EVERY)]
+        return sorted({_thread_id(each) for each in self._saver.list(None)})
+
+    async def aids(self) -> list[str]:
+        """See `plumbgraph.workspace.Threads`."""
+        if isinstance(self._saver, PlumbSaver):
+            return [thread.thread_id for thread in await self._saver.athreads(_EVERY)]
+        return sorted({_thread_id(each) async for each in self._saver.alist(None)})
+
     def steps(self, thread_ids: Sequence[str]) -> dict[str, set[str] | None]:
         """See `plumbgraph.workspace.Threads`."""
         return {
@@ -163,6 +177,10 @@ class SaverThreads:
             config: RunnableConfig = {"configurable": {"thread_id": thread}}
             found[thread] = _named([each async for each in self._saver.alist(config)])
         return found
+
+
+def _thread_id(found: CheckpointTuple) -> str:
+    return str(found.config["configurable"]["thread_id"])
 
 
 def _named(checkpoints: Sequence[CheckpointTuple]) -> set[str] | None:

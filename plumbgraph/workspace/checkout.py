@@ -105,7 +105,7 @@ class Checkout:
         """
         buffer = Buffer(keep=True)
         with self._opened() as handle:
-            known = self._seen if self._seen and self._holds(owner, self._seen.digest) else None
+            known = self._seen if self._seen and self._kept(self._seen.digest) else None
             seen = yield from self._scan(buffer).root(handle, known)
         manifest = _manifest(seen)
         held = manifest.digest
@@ -143,25 +143,29 @@ class Checkout:
         with self._opened() as handle:
             return _manifest((yield from self._scan(Buffer(keep=False)).root(handle, self._seen)))
 
-    def restore(self, root: str, owner: str, held: str | None = None) -> BlobPlan[Restored]:
+    def restore(
+        self, root: str, owner: str, held: str | None = None, *, by: str | None = None
+    ) -> BlobPlan[Restored]:
         """Bring the folder to a manifest, touching only what differs.
 
         Args:
             root: The manifest.
-            owner: Whose manifests tell which files may be replaced; it holds `held` afterwards.
+            owner: Whose manifests tell which files may be replaced.
             held: The step or root to refer to; `root` by default.
+            by: Who refers to it afterwards, its manifests count as well; `owner` by default.
         """
+        owners = (owner,) if by is None else (owner, by)
         with self._opened() as handle:
             latest = self._seen.digest if self._seen else None
             seen = yield from self._scan(Buffer(keep=False)).root(handle, self._seen)
             changes = yield from compare(self.trees, seen, root, self.rules.quota)
             if not changes:
                 self._know(seen)
-                yield from self._keep(owner, held or root)
+                yield from self._keep(owners, held or root)
                 return Restored(_manifest(seen))
             self._seen = None
-            yield from self._keep(owner, held or root)
-            unknown = yield from unrecorded(self.trees, changes.doomed, latest, owner)
+            yield from self._keep(owners, held or root)
+            unknown = yield from unrecorded(self.trees, changes.doomed, latest, owners)
             done, hints = yield from self._apply(handle, root, changes, unknown)
             seen = yield from self._scan(Buffer(keep=False), hints).root(handle, seen)
             if (yield from compare(self.trees, seen, root, self.rules.quota)):
@@ -250,12 +254,17 @@ class Checkout:
     def _label(self) -> str:
         return f"{int(self.rules.clock.now() * 1000)}-{os.getpid()}-{next(self._labels)}"
 
-    def _keep(self, owner: str, digest: str) -> BlobPlan[None]:
-        if not self._holds(owner, digest):
+    def _keep(self, owners: tuple[str, ...], digest: str) -> BlobPlan[None]:
+        owner = owners[-1]
+        if not any(self._holds(each, digest) for each in owners):
             yield Put({}, (Ref(owner, digest),))
             self._hold(owner, digest)
         if self._seen is not None:
             self._hold(owner, self._seen.digest)
+
+    def _kept(self, digest: str) -> bool:
+        """Whether anybody here said so lately."""
+        return any(self._holds(owner, digest) for owner, held in self._held if held == digest)
 
     def _holds(self, owner: str, digest: str) -> bool:
         """Whether `owner` said lately that it relies on a manifest, so that nobody collects it."""

@@ -14,15 +14,15 @@ _FAR = 10_000
 
 
 def unrecorded(
-    trees: Trees, doomed: dict[str, Entry], latest: str | None, owner: str
+    trees: Trees, doomed: dict[str, Entry], latest: str | None, owners: Iterable[str]
 ) -> BlobPlan[set[str]]:
-    """Those of `doomed` that no manifest of `owner` holds at their path.
+    """Those of `doomed` that no manifest of `owners` holds at their path.
 
     Args:
         trees: Where manifests are read.
         doomed: Entries that are about to go, by path.
         latest: A manifest known to be recorded, asked first.
-        owner: Whose references are asked next, the newest 64 of them.
+        owners: Whose references are asked next, the newest 64 of each.
     """
     open_paths = dict(doomed)
     digests = {entry.digest for entry in doomed.values() if isinstance(entry, File)}
@@ -32,8 +32,8 @@ def unrecorded(
         del open_paths[path]
     if latest is not None:
         yield from _strike(trees, open_paths, latest)
-    if open_paths:
-        for ref in (yield Refs(owner, _LOOK_BACK)):
+    for owner in owners:
+        for ref in (yield Refs(owner, _LOOK_BACK)) if open_paths else ():
             if not open_paths:
                 break
             root = yield from _root(trees, ref.digest)

@@ -27,6 +27,13 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Forget references."""
+
+    refs: tuple[Ref, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Get:
     """Fetch blobs; the reply is a dict."""
 
@@ -48,7 +55,7 @@ class Refs:
     limit: int = 64
 
 
-Op: TypeAlias = Put | Get | Missing | Refs
+Op: TypeAlias = Put | Drop | Get | Missing | Refs
 BlobPlan: TypeAlias = Generator[Op, Any, Result]
 
 
@@ -57,6 +64,8 @@ def send(blobs: BlobStore, op: Op) -> Any:
     match op:
         case Put(contents, refs):
             return blobs.put_many(contents, refs=refs)
+        case Drop(refs):
+            return blobs.drop_refs(refs)
         case Get(digests):
             return blobs.get_many(digests)
         case Missing(digests):
@@ -70,6 +79,8 @@ async def asend(blobs: BlobStore, op: Op) -> Any:
     match op:
         case Put(contents, refs):
             return await blobs.aput_many(contents, refs=refs)
+        case Drop(refs):
+            return await blobs.adrop_refs(refs)
         case Get(digests):
             return await blobs.aget_many(digests)
         case Missing(digests):

@@ -12,6 +12,9 @@ from plumbgraph.workspace.values import Dir, File
 
 THREAD = "thread:"
 INITIAL = "initial:"
+BY_HAND = "folder:"
+VISIT = "visit:"
+SHARED = "shared:"
 IDLE_S = 14 * 86_400.0
 """Two weeks: a usual time after which an idle thread's files may go."""
 
@@ -21,6 +24,12 @@ class Threads(Protocol):
 
     def steps(self, thread_ids: Sequence[str]) -> Mapping[str, set[str] | None]:
         """The digests of steps that a thread's checkpoints name; `None` for one that is gone."""
+
+    def ids(self) -> Sequence[str]:
+        """Every thread, also those that never ran with a workspace."""
+
+    async def aids(self) -> Sequence[str]:
+        """See `ids`."""
 
     async def asteps(self, thread_ids: Sequence[str]) -> Mapping[str, set[str] | None]:
         """See `steps`."""
@@ -88,25 +97,46 @@ def unneeded(
 
     Args:
         refs: All references.
-        steps: What checkpoints name, by thread.
+        steps: What checkpoints name, by thread; of every thread where `rests_on_all` says so.
         now: Seconds since the epoch.
         grace_s: Seconds for which nothing is dropped.
-        idle_s: Seconds without use after which a thread's files go even if the thread stays.
+        idle_s: Seconds without use after which the files of a thread or a folder go even if it
+            stays.
     """
     newest: dict[str, float] = {}
     for ref in refs:
-        thread = _thread(ref.owner)
-        if thread is not None:
-            newest[thread] = max(newest.get(thread, 0.0), ref.touched_at)
+        holder = _holder(ref)
+        newest[holder] = max(newest.get(holder, 0.0), ref.touched_at)
+    named = set[str]().union(*(found for found in steps.values() if found))
     dropped: list[Ref] = []
     for ref in refs:
-        thread = _thread(ref.owner)
-        if thread is None or now - ref.touched_at < grace_s:
+        rest_s, latest = now - ref.touched_at, newest[_holder(ref)]
+        if rest_s < grace_s:
             continue
-        named = steps.get(thread)
-        gone = named is None
-        idle = idle_s is not None and now - newest[thread] >= idle_s
-        stale = ref.owner.startswith(THREAD) and named is not None and ref.digest not in named
-        if gone or idle or stale:
+        idle = idle_s is not None and now - latest >= idle_s
+        thread = _thread(ref.owner)
+        if thread is not None:
+            own = steps.get(thread)
+            stale = ref.owner.startswith(THREAD) and own is not None and ref.digest not in own
+            gone = own is None or idle or stale
+        elif ref.owner.startswith(BY_HAND):
+            gone = ref.digest not in named and idle_s is not None and rest_s >= idle_s
+        else:
+            old = rest_s >= IDLE_S and ref.touched_at < latest
+            gone = ref.owner.startswith(VISIT) and ref.digest not in named and (old or idle)
+        if gone:
             dropped.append(ref)
     return dropped
+
+
+def _holder(ref: Ref) -> str:
+    thread = _thread(ref.owner)
+    return ref.owner if thread is None else f"{THREAD}{thread}"
+
+
+def rests_on_all(
+    refs: Sequence[Ref], now: float, grace_s: float, idle_s: float | None = None
+) -> bool:
+    """Whether references of folders could go: then any thread's state may name what they name."""
+    gone = unneeded(refs, {}, now, grace_s, idle_s)
+    return any(_thread(ref.owner) is None for ref in gone)

@@ -87,7 +87,7 @@ def enter(
         WorkspaceConflict: Branches changed the same file, and `mode` is `error`.
         ThreadBusy: No folder became free.
     """
-    owner = f"thread:{thread}" if thread is not None else workspace.own_name
+    owner = f"thread:{thread}" if thread is not None else workspace.visit_name
     known = heads(value)
     session = yield from _settle(workspace, owner, thread, known)
     try:

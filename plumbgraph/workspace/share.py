@@ -8,13 +8,17 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
+from plumbgraph.content.store import Ref
 from plumbgraph.errors import ClaimLost, PlumbError, ThreadBusy
 from plumbgraph.postgres.pool import Database
 from plumbgraph.postgres.statement import SqlPlan, Statement
+from plumbgraph.workspace.ops import BlobPlan, Drop, Put, Refs
+from plumbgraph.workspace.retention import SHARED
 from plumbgraph.workspace.workspace import Workspace
 
 LEASE_S = 60.0
 _BEATS = 3
+_LATELY = 2
 
 _CLAIM = """
 INSERT INTO {schema}.workspaces AS w (tenant, name, epoch, owner, lease_until)
@@ -92,10 +96,13 @@ class SharedWorkspace:
         claim = self._database.run(self._claim(owner, lease_s))
         try:
             with self._renewed(claim.epoch, lease_s):
-                workspace.restore(claim.head) if claim.head else workspace.snapshot()
+                keeper = workspace.run(self._inherited(claim))
+                workspace.restore(claim.head) if claim.head else workspace.snapshot(keeper=keeper)
                 with workspace.as_current():
                     yield workspace
-                self._database.run(self._save(workspace.snapshot().digest, claim.epoch))
+                digest = workspace.snapshot(keeper=keeper).digest
+                workspace.run(_visited(workspace, digest))
+                self._database.run(self._save(digest, claim.epoch))
         finally:
             self._database.run(self._release(claim.epoch))
 
@@ -107,11 +114,16 @@ class SharedWorkspace:
         claim = await self._database.arun(self._claim(owner, lease_s))
         try:
             async with self._arenewed(claim.epoch, lease_s):
-                await (workspace.arestore(claim.head) if claim.head else workspace.asnapshot())
+                keeper = await workspace.arun(self._inherited(claim))
+                if claim.head:
+                    await workspace.arestore(claim.head)
+                else:
+                    await workspace.asnapshot(keeper=keeper)
                 with workspace.as_current():
                     yield workspace
-                manifest = await workspace.asnapshot()
-                await self._database.arun(self._save(manifest.digest, claim.epoch))
+                digest = (await workspace.asnapshot(keeper=keeper)).digest
+                await workspace.arun(_visited(workspace, digest))
+                await self._database.arun(self._save(digest, claim.epoch))
         finally:
             await self._database.arun(self._release(claim.epoch))
 
@@ -149,6 +161,21 @@ class SharedWorkspace:
             with suppress(asyncio.CancelledError):
                 await beat
 
+    def _inherited(self, claim: _Claim) -> BlobPlan[str]:
+        """Keep the head alive in this claim's name, and let go what the last ones kept.
+
+        Each claim has a name of its own: one that wakes too late lets go nothing of its heirs.
+        """
+        if claim.head:
+            yield Put({}, (Ref(self._keeper(claim.epoch), claim.head),))
+        for epoch in range(max(0, claim.epoch - _LATELY), claim.epoch):
+            if old := (yield Refs(self._keeper(epoch))):
+                yield Drop(tuple(old))
+        return self._keeper(claim.epoch)
+
+    def _keeper(self, epoch: int) -> str:
+        return f"{SHARED}{self.name}:{epoch}"
+
     def _renew(self, epoch: int, lease_s: float) -> SqlPlan[None]:
         yield (Statement(_RENEW, (lease_s, self._tenant, self.name, epoch)),)
 
@@ -181,3 +208,8 @@ class SharedWorkspace:
 
     def _release(self, epoch: int) -> SqlPlan[None]:
         yield (Statement(_RELEASE, (self._tenant, self.name, epoch)),)
+
+
+def _visited(workspace: Workspace, digest: str) -> BlobPlan[None]:
+    """Let the folder know later that what is in it now was recorded."""
+    yield Put({}, (Ref(workspace.visit_name, digest),))

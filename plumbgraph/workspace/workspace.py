@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from plumbgraph.clock import SYSTEM, Clock
 from plumbgraph.content.collect import Collected
-from plumbgraph.content.store import BlobStore
+from plumbgraph.content.store import BlobStore, Ref
 from plumbgraph.errors import SettingsError, WorkspaceUnsafe
 from plumbgraph.tracing.emit import emit
 from plumbgraph.workspace import reference
@@ -25,7 +25,15 @@ from plumbgraph.workspace.exclude import Excludes
 from plumbgraph.workspace.lock import Lock
 from plumbgraph.workspace.ops import BlobPlan, arun, run
 from plumbgraph.workspace.reference import Reference
-from plumbgraph.workspace.retention import Shape, Threads, threads_in, unneeded
+from plumbgraph.workspace.retention import (
+    BY_HAND,
+    VISIT,
+    Shape,
+    Threads,
+    rests_on_all,
+    threads_in,
+    unneeded,
+)
 from plumbgraph.workspace.values import Manifest, Quota
 from plumbgraph.workspace.view import View, forbid_writing
 from plumbgraph.workspace.views import Named, Views
@@ -173,22 +181,31 @@ class Workspace(Views):
 
     @property
     def own_name(self) -> str:
-        """Who keeps snapshots alive that were taken outside a graph."""
-        return f"folder:{self.folder}"
+        """Who keeps snapshots alive that were taken by hand."""
+        return f"{BY_HAND}{self.folder}"
 
-    def snapshot(self) -> Manifest:
+    @property
+    def visit_name(self) -> str:
+        """Who keeps alive, for a while, what a restore brought here without a thread."""
+        return f"{VISIT}{self.folder}"
+
+    def snapshot(self, *, keeper: str | None = None) -> Manifest:
         """The folder's manifest, its content stored and committed.
+
+        Args:
+            keeper: Who keeps it alive, and drops that reference again; the folder by default,
+                until `forget`.
 
         Raises:
             WorkspaceQuota: It holds more than its quota.
             WorkspaceChanging: A file kept changing.
             WorkspaceUnwritable: A file or folder cannot be read.
         """
-        return self._run(self.checkout.snapshot(self.own_name))[0]
+        return self._run(self.checkout.snapshot(keeper or self.own_name))[0]
 
-    async def asnapshot(self) -> Manifest:
+    async def asnapshot(self, *, keeper: str | None = None) -> Manifest:
         """See `snapshot`."""
-        return (await self._arun(self.checkout.snapshot(self.own_name)))[0]
+        return (await self._arun(self.checkout.snapshot(keeper or self.own_name)))[0]
 
     def status(self) -> Manifest:
         """The folder's manifest as it is, stored nowhere."""
@@ -215,7 +232,15 @@ class Workspace(Views):
 
     def _restore(self, digest: Named) -> BlobPlan[Restored]:
         root = yield from self._root(digest)
-        return (yield from self.checkout.restore(root, self.own_name))
+        return (yield from self.checkout.restore(root, self.own_name, by=self.visit_name))
+
+    def forget(self, named: Named) -> bool:
+        """Let a snapshot that was taken by hand go with the next `gc`; whether there was one."""
+        return bool(self.blobs.drop_refs([Ref(self.own_name, self.digest(named))]))
+
+    async def aforget(self, named: Named) -> bool:
+        """See `forget`."""
+        return bool(await self.blobs.adrop_refs([Ref(self.own_name, await self.adigest(named))]))
 
     def export(self, digest: Named, folder: str | Path, *, read_only: bool = False) -> Manifest:
         """A copy of a manifest in another folder, for example to look at it beside the agent.
@@ -243,7 +268,8 @@ class Workspace(Views):
             raise SettingsError(f"The folder {str(folder)!r} is not empty.")
         copy_of = self._relative(str(folder), _absolute(folder), None)
         root = yield from self._root(digest)
-        return (yield from copy_of.checkout.restore(root, self.own_name)).manifest
+        done = yield from copy_of.checkout.restore(root, self.own_name, by=self.visit_name)
+        return done.manifest
 
     def _copy_at(self, folder: str | Path, manifest: Manifest, read_only: bool) -> Manifest:  # noqa: FBT001 - private
         copy_of = self._family.pop(str(folder))
@@ -286,16 +312,22 @@ class Workspace(Views):
     def gc(
         self, threads: Threads, *, grace_s: float = 86_400.0, idle_s: float | None = None
     ) -> Collected:
-        """Delete content that no checkpoint of any thread needs; safe beside running agents.
+        """Delete content that nobody needs any more; safe beside running agents.
+
+        Needed is what a checkpoint names, the head of a shared workspace, and a snapshot taken
+        by hand until `forget`. What a restore by hand referred to stays for two weeks, the
+        newest of each folder for good.
 
         Args:
-            threads: What checkpoints name (`plumbgraph.agents.threads_of(saver)`).
+            threads: What checkpoints name (`plumbgraph.agents.workspace.SaverThreads(saver)`).
             grace_s: Seconds for which whatever was used stays.
-            idle_s: Also delete the files of threads that were idle for so long.
+            idle_s: Also delete the files of threads that were idle for so long, and snapshots
+                taken by hand that nobody used for as long.
         """
         refs = self.blobs.refs(limit=_EVERY)
-        steps = threads.steps(threads_in(refs))
-        gone = unneeded(refs, steps, self._rules.clock.now(), grace_s, idle_s)
+        ages = (self._rules.clock.now(), grace_s, idle_s)
+        ids = threads.ids() if rests_on_all(refs, *ages) else ()
+        gone = unneeded(refs, threads.steps(sorted({*threads_in(refs), *ids})), *ages)
         self.blobs.drop_refs(gone)
         return _told(self.blobs.collect(Shape(), grace_s=grace_s))
 
@@ -304,8 +336,10 @@ class Workspace(Views):
     ) -> Collected:
         """See `gc`."""
         refs = await self.blobs.arefs(limit=_EVERY)
-        steps = await threads.asteps(threads_in(refs))
-        gone = unneeded(refs, steps, self._rules.clock.now(), grace_s, idle_s)
+        ages = (self._rules.clock.now(), grace_s, idle_s)
+        ids = await threads.aids() if rests_on_all(refs, *ages) else ()
+        steps = await threads.asteps(sorted({*threads_in(refs), *ids}))
+        gone = unneeded(refs, steps, *ages)
         await self.blobs.adrop_refs(gone)
         return _told(await self.blobs.acollect(Shape(), grace_s=grace_s))
 

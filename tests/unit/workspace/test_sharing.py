@@ -18,12 +18,13 @@ from langgraph.graph import END, START, StateGraph
 
 from plumbgraph.agents.workspace import SaverThreads, WorkspaceNode, WorkspaceState
 from plumbgraph.clock import SYSTEM, HandClock
-from plumbgraph.content import FolderBlobs, PostgresBlobs, Ref
+from plumbgraph.content import FolderBlobs, PostgresBlobs, Ref, digest_of
 from plumbgraph.errors import BlobMissing, ClaimLost, SettingsError, ThreadBusy
+from plumbgraph.postgres.migrate import known
 from plumbgraph.postgres.pool import Database
 from plumbgraph.postgres.statement import SqlPlan
 from plumbgraph.workspace import SharedWorkspace, Workspace
-from plumbgraph.workspace.retention import unneeded
+from plumbgraph.workspace.retention import rests_on_all, unneeded
 
 
 @pytest.fixture
@@ -128,9 +129,80 @@ def test_which_references_are_unneeded() -> None:
     steps = {"a": {"1" * 64}, "b": None}
     dropped = {ref.digest[0] for ref in unneeded(refs, steps, now, 1000)}
     assert dropped == {"2", "5", "6"}
-    assert {r.digest[0] for r in unneeded(refs, steps, now, 1000, 4000)} == {"2", "5", "6"}
+    assert {r.digest[0] for r in unneeded(refs, steps, now, 1000, 4000)} == {"2", "5", "6", "7"}
     idle = [ref for ref in refs if ref.digest[0] != "3"]
-    assert {r.digest[0] for r in unneeded(idle, steps, now, 1000, 4000)} == set("12456")
+    assert {r.digest[0] for r in unneeded(idle, steps, now, 1000, 4000)} == set("124567")
+
+
+def test_which_references_of_folders_are_unneeded() -> None:
+    now, day = 100 * 86_400.0, 86_400.0
+    refs = [
+        Ref("folder:/x", "1" * 64, now - 80 * day),
+        Ref("folder:/x", "2" * 64, now - 20 * day),
+        Ref("visit:/x", "3" * 64, now - 60 * day),
+        Ref("visit:/x", "4" * 64, now - 20 * day),
+        Ref("visit:/x", "5" * 64, now - 30 * day),
+        Ref("visit:/y", "6" * 64, now - 50 * day),
+        Ref("visit:/y", "7" * 64, now - day),
+        Ref("shared:report:7", "8" * 64, now - 80 * day),
+        Ref("thread:a", "9" * 64, now - 80 * day),
+    ]
+    steps = {"a": {"9" * 64}, "b": {"5" * 64}, "c": None}
+
+    def gone(idle_s: float | None = None) -> str:
+        return "".join(sorted(r.digest[0] for r in unneeded(refs, steps, now, day, idle_s)))
+
+    assert gone() == "36", "what a thread's state names stays, and the newest of a folder"
+    assert gone(70 * day) == "1369"
+    assert gone(25 * day) == "1369"
+    assert gone(15 * day) == "123469"
+    assert rests_on_all(refs, now, day)
+    assert not rests_on_all([refs[1], refs[7], refs[8]], now, day)
+
+
+def test_what_was_kept_by_hand_goes_when_told(tmp_path: Path) -> None:
+    clock = HandClock(SYSTEM.now())
+    blobs = FolderBlobs(tmp_path / "blobs", clock=clock)
+    workspace = Workspace(tmp_path / "work", blobs=blobs, clock=clock)
+    threads = SaverThreads(InMemorySaver())
+    (tmp_path / "work").mkdir()
+    found = []
+    for text in ("one", "two", "three"):
+        (tmp_path / "work/a").write_text(text)
+        found.append(workspace.snapshot())
+    clock.advance(60 * 86_400)
+    assert workspace.gc(threads).deleted == 0, "until told, a snapshot by hand stays"
+    assert workspace.forget(found[0])
+    assert not workspace.forget(found[0])
+    assert workspace.gc(threads).deleted == 2, "a tree and a file"
+    with pytest.raises(BlobMissing):
+        workspace.restore(found[0])
+    workspace.restore(found[1])
+    assert workspace.forget(found[1])
+    clock.advance(10 * 86_400)
+    assert workspace.gc(threads).deleted == 0, "it is what the folder holds"
+    workspace.restore(found[2])
+    clock.advance(15 * 86_400)
+    assert workspace.gc(threads).deleted == 2
+    assert workspace.gc(threads, idle_s=14 * 86_400).kept == 0
+
+
+def test_what_a_state_alone_names_is_kept(tmp_path: Path) -> None:
+    """A person put a snapshot into a thread that has not run since."""
+    clock = HandClock(SYSTEM.now())
+    blobs = FolderBlobs(tmp_path / "blobs", clock=clock)
+    workspace = Workspace(tmp_path / "work", blobs=blobs, clock=clock)
+    saver = InMemorySaver()
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work/a").write_text("mine")
+    manifest = workspace.snapshot()
+    graph = agent(workspace, saver)
+    graph.update_state(config("quiet"), {"workspace": workspace.reference(manifest)})
+    (tmp_path / "work/a").write_text("newer")
+    workspace.snapshot()
+    clock.advance(60 * 86_400)
+    workspace.gc(SaverThreads(saver), idle_s=14 * 86_400)
+    assert workspace.read(manifest, "a") == b"mine"
 
 
 def test_a_copy_can_be_looked_at(workspace: Workspace, folder: Path, tmp_path: Path) -> None:
@@ -148,6 +220,41 @@ def test_a_copy_can_be_looked_at(workspace: Workspace, folder: Path, tmp_path: P
 async def test_a_copy_async(workspace: Workspace, tmp_path: Path) -> None:
     manifest = await workspace.asnapshot()
     assert (await workspace.aexport(manifest, tmp_path / "copy")).digest == manifest.digest
+
+
+def test_a_head_survives_gc_and_what_came_before_it_goes(
+    database: Database, tmp_path: Path
+) -> None:
+    clock = HandClock(SYSTEM.now())
+    blobs = FolderBlobs(tmp_path / "blobs", clock=clock)
+    shared = SharedWorkspace(database, "report")
+    for number in range(5):
+        mine = Workspace(tmp_path / str(number), blobs=blobs, clock=clock)
+        with shared.attach(mine, owner=str(number)):
+            (mine.folder / "a").write_text(str(number))
+    clock.advance(60 * 86_400)
+    look = Workspace(tmp_path / "look", blobs=blobs, clock=clock)
+    look.gc(SaverThreads(InMemorySaver()), idle_s=14 * 86_400)
+    head = shared.head()
+    assert head is not None
+    assert look.read(head, "a") == b"4"
+    texts = {text for text in map(str, range(5)) if not blobs.missing([digest_of(text.encode())])}
+    assert texts == {"3", "4"}, "the head, and what the last claim began with"
+
+
+def test_a_head_of_the_first_release_is_kept(
+    database: Database, postgres_url: str, schema: str, tmp_path: Path
+) -> None:
+    shared = SharedWorkspace(database, "report")
+    mine = Workspace(tmp_path / "mine", blobs=PostgresBlobs(database))
+    with shared.attach(mine, owner="one"):
+        (mine.folder / "a").write_text("a")
+    step = next(each for each in known() if each.name == "shared_refs")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f'DELETE FROM "{schema}".blob_refs')
+        connection.execute(step.sql.replace("{schema}", f'"{schema}"'))
+    (ref,) = mine.blobs.refs()
+    assert (ref.owner, ref.digest) == ("shared:report:1", shared.head())
 
 
 def test_agents_hand_a_workspace_on(database: Database, tmp_path: Path) -> None:
