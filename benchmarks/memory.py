@@ -24,7 +24,7 @@ from benchmarks.setting import postgres_url, redis_url, stack_url
 from benchmarks.tables import machine, write_json
 
 USES_DATA = True
-PARTS = ("speed", "exact", "facts", "recall", "sleep", "quality", "contract")
+PARTS = ("speed", "exact", "facts", "recall", "module", "sleep", "quality", "contract")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -56,6 +56,9 @@ def measure(args: Any) -> dict[str, Any]:
     if "recall" in args.only:
         results["recall"] = memory_recall.measure(args.redis)
         memory_recall.show(results["recall"])
+    if "module" in args.only:
+        results["module"] = memory_recall.module(args.stack)
+        memory_recall.show(results["module"])
     if "sleep" in args.only:
         results["sleep"] = memory_exact.sleep(args.redis)
         memory_exact.show("Sleep over 10,000 items", {"": results["sleep"]})

@@ -61,6 +61,40 @@ def latency(url: str, items: int) -> dict[str, float]:
     return {"p50 ms": statistics.median(times), "p99 ms": p99, "first load s": load_s}
 
 
+def asked(store: MemoryStore, queries: int = 200) -> dict[str, float]:
+    """The first recall of a process, and the later ones."""
+    picked, times = random.Random(6), []
+    start = time.perf_counter()
+    store.recall(NS, "anything")
+    first_s = time.perf_counter() - start
+    for _ in range(queries):
+        query = words(picked, 5)
+        start = time.perf_counter()
+        store.recall(NS, query)
+        times.append((time.perf_counter() - start) * 1000)
+    times.sort()
+    p99 = times[int(len(times) * 0.99)]
+    return {"first recall s": first_s, "p50 ms": statistics.median(times), "p99 ms": p99}
+
+
+def module(url: str | None, items: int = 110_000) -> dict[str, Any]:
+    """A namespace above the size, by the index in the process and by the server's search module."""
+    if url is None:
+        return {"no server with a search module here": {}}
+    tenant = f"module-{secrets.token_hex(4)}"
+    fill(url, tenant, items)
+    options: Any = {"tenant": tenant, "feed": 0}
+    kinds: dict[str, Any] = {
+        "index in the process": {"search_module_above": None},
+        "search module, first of all processes": {},
+        "search module, later process": {},
+    }
+    return {
+        f"{items:,} items: {kind}": asked(MemoryStore(url, **options, **how))
+        for kind, how in kinds.items()
+    }
+
+
 def _write(url: str, tenant: str, worker: int, count: int, told: Any) -> None:
     store, picked = MemoryStore(url, tenant=tenant, feed=0), random.Random(worker)
     for n in range(count):

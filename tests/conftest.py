@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -108,13 +108,29 @@ def schema() -> str:
 
 
 @pytest.fixture
-def redis_url(redis_admin: str, worker: str) -> Iterator[str]:
-    """URL of this worker's own, empty database on a server without modules."""
-    url = _with_number(redis_admin, worker)
+def redis_url(request: pytest.FixtureRequest, worker: str) -> Iterator[str]:
+    """URL of this worker's own, empty database on a server without modules, or of a cluster."""
+    cluster = os.environ.get("PLUMBGRAPH_TEST_REDIS_CLUSTER_URL")
+    if cluster:
+        with redis.RedisCluster.from_url(cluster) as clients:
+            clients.flushall(target_nodes=redis.RedisCluster.PRIMARIES)
+        yield cluster
+        return
+    url = _with_number(str(request.getfixturevalue("redis_admin")), worker)
     with redis.Redis.from_url(url) as client:
         client.flushdb()
         yield url
         client.flushdb()
+
+
+@pytest.fixture
+def raw_redis(redis_url: str) -> Iterator[Any]:
+    """A plain client of `redis_url`, whichever kind of server it names."""
+    kind: Any = redis.Redis
+    if os.environ.get("PLUMBGRAPH_TEST_REDIS_CLUSTER_URL"):
+        kind = redis.RedisCluster
+    with kind.from_url(redis_url) as client:
+        yield client
 
 
 @pytest.fixture

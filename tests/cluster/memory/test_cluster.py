@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,6 +68,21 @@ def test_the_kit_passes_on_a_cluster(cluster: Any, shard_by: Any) -> None:
         lambda: MemoryStore(cluster.url, tenant=secrets.token_hex(4), shard_by=shard_by)
     )
     assert report.failed == (), report.table()
+
+
+@pytest.mark.timeout(900)
+def test_the_whole_suite_passes_on_a_cluster(cluster: Any, root: Path) -> None:
+    folders = [f"tests/{kind}/memory" for kind in ("unit", "properties", "conformance", "crash")]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *folders],
+        cwd=root,
+        env={**os.environ, "PLUMBGRAPH_TEST_REDIS_CLUSTER_URL": cluster.url},
+        capture_output=True,
+        text=True,
+        timeout=880,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
 
 
 def test_facts_recall_sleep_and_erasure_on_a_cluster(cluster: Any) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from plumbgraph.errors import MemoryExpired, MemoryInvalid
 from plumbgraph.memory import Attribute, Fact, MemoryStore, Rewrite, SleepRules
@@ -139,9 +138,10 @@ def test_live_writes_during_sleep_are_never_lost(store: MemoryStore) -> None:
             assert item.value["n"] == last
 
 
-def test_erasure_leaves_no_byte_but_an_audit_entry(redis_url: str) -> None:
+def test_erasure_leaves_no_byte_but_an_audit_entry(redis_url: str, raw_redis: Any) -> None:
     name = "Jonathan Quill"
-    with MemoryStore(redis_url) as store, redis.Redis.from_url(redis_url) as raw:
+    raw = raw_redis
+    with MemoryStore(redis_url) as store:
         store.put(NS, "note", {"text": f"met {name} today"})
         store.put(NS, "changed", {"text": f"{name} called"})
         store.put(NS, "changed", {"text": "somebody called"})

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import redis
 from langgraph.store.base import (
     GetOp,
     InvalidNamespaceError,
@@ -128,8 +127,9 @@ def test_valid_time_is_the_callers(store: MemoryStore) -> None:
         store.get(NS, "k", valid_at=datetime(2021, 1, 1))  # noqa: DTZ001 - what is refused
 
 
-def test_an_item_expires_on_time_and_leaves_no_key(redis_url: str) -> None:
-    with MemoryStore(redis_url) as store, redis.Redis.from_url(redis_url) as raw:
+def test_an_item_expires_on_time_and_leaves_no_key(redis_url: str, raw_redis: Any) -> None:
+    raw = raw_redis
+    with MemoryStore(redis_url) as store:
         store.put(NS, "k", {"n": 0}, ttl=1 / 60)
         store.put(NS, "k", {"n": 1}, ttl=1 / 60)
         assert store.get(NS, "k", refresh_ttl=False) is not None
@@ -219,8 +219,9 @@ def test_a_value_over_the_limit_is_refused(redis_url: str) -> None:
         store.put(NS, "k", {"a": "é" * 40})
 
 
-def test_a_foreign_value_under_our_key_is_a_typed_error(redis_url: str) -> None:
-    with MemoryStore(redis_url) as store, redis.Redis.from_url(redis_url) as raw:
+def test_a_foreign_value_under_our_key_is_a_typed_error(redis_url: str, raw_redis: Any) -> None:
+    raw = raw_redis
+    with MemoryStore(redis_url) as store:
         key = store.terms.shard(NS).item("users\x001", "k")
         raw.lpush(key, "foreign")
         with pytest.raises(DataCorrupt):
