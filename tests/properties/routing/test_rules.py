@@ -150,7 +150,8 @@ def test_no_decision_breaks_a_rule() -> None:
 
 
 @pytest.mark.soak
-def test_no_decision_breaks_a_rule_in_a_hundred_thousand() -> None:
-    broken, decided = violations(100_000, seed=2)
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_no_decision_breaks_a_rule_in_a_hundred_thousand(seed: int) -> None:
+    broken, decided = violations(10_000, seed=seed)
     assert broken == 0
-    assert decided > 20_000
+    assert decided > 2_000

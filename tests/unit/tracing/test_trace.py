@@ -142,6 +142,23 @@ def test_events_carry_their_place_tokens_cost_and_digests() -> None:
     assert str(UUID(added["checkpoint_id"])) == added["checkpoint_id"]
 
 
+def test_a_routed_answer_tells_its_cost_without_a_price() -> None:
+    usage = {"input_tokens": 30, "output_tokens": 4, "total_tokens": 34}
+    charged = {"plumbgraph": {"cost_usd": 0.5}}
+    answers = [
+        AIMessage("a", usage_metadata=usage, response_metadata=charged),
+        AIMessage("b", usage_metadata=usage),
+    ]
+    model = GenericFakeChatModel(messages=iter(answers))
+    sink = Kept()
+    with tracing.trace(sinks=[sink]):
+        told, untold = (dict(model.invoke("hi", config()).usage_metadata or {}) for _ in answers)
+    assert told["total_cost"] == 0.5
+    assert "total_cost" not in untold
+    ended = [each for each in sink.records if each["event"] == "model.ended"]
+    assert [each.get("cost_usd") for each in ended] == [0.5, None]
+
+
 def test_content_and_secrets_do_not_reach_the_log(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     graph = agent()
