@@ -105,11 +105,12 @@ def export(
 def gc(
     grace_h: Annotated[float, typer.Option(help="Hours for which whatever was used stays.")] = 24,
     idle_days: Annotated[
-        float, typer.Option(help="Also delete files of threads idle for so long; 0 keeps them.")
+        float,
+        typer.Option(help="Also delete files of threads and folders idle so long; 0: none."),
     ] = 0,
     json: Json = False,
 ) -> None:
-    """Delete content that no checkpoint of any thread needs; safe beside running agents."""
+    """Delete content that nobody needs any more; safe beside running agents."""
     from plumbgraph.agents.workspace import SaverThreads  # noqa: PLC0415 - quick start
 
     out = Out(json=json)
