@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import runpy
 import sys
 import tempfile
 from collections.abc import Callable
@@ -283,12 +284,15 @@ def main() -> None:
     except ModuleNotFoundError:
         sys.exit("atheris is not installed: pip install atheris")
     name, sys.argv[1:] = sys.argv[1], sys.argv[2:]
+    for known in [each for each in sys.modules if each.partition(".")[0] == "plumbgraph"]:
+        del sys.modules[known]  # so that they are loaded once more, instrumented
+    with atheris.instrument_imports(include=["plumbgraph"]):
+        target = runpy.run_path(__file__, run_name="targets")["TARGETS"][name]
     corpus = PLACE / "corpus"
     corpus.mkdir()
-    for number, seed in enumerate(TARGETS[name].seeds):
+    for number, seed in enumerate(target.seeds):
         (corpus / str(number)).write_bytes(seed)
-    atheris.instrument_all()
-    atheris.Setup([*sys.argv, str(corpus)], TARGETS[name])
+    atheris.Setup([*sys.argv, str(corpus)], target)
     atheris.Fuzz()
 
 
