@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +27,8 @@ _SPARE = 64
 _KEPT_POSTINGS = 1_000_000
 # sums of floats in another order differ a little: what is about as good must not be passed over
 _ROUNDING = 0.9999
+_SLOT_BITS = 32
+_AT_ONCE = 10_000
 
 
 class Numbers(dict[str, int]):
@@ -39,8 +42,8 @@ class Numbers(dict[str, int]):
 class TextIndex:
     """Postings of texts under integer slots; a removed slot leaves no trace in the scores.
 
-    New postings are kept in a row until scores are asked for, then sorted into their lists at
-    once: reading a whole namespace is many times cheaper so.
+    New texts are kept in a row until scores are asked for, then counted and sorted into their
+    lists at once: reading a whole namespace is many times cheaper so.
     """
 
     def __init__(self) -> None:
@@ -48,10 +51,7 @@ class TextIndex:
         self._slots_of: list[array[int]] = []
         self._weights_of: list[array[float]] = []
         self._holders: list[int] = []
-        self._new_terms: array[int] = array("I")
-        self._new_counts: array[int] = array("I")
-        self._new_weights: array[float] = array("f")
-        self._settled = 0
+        self._new: list[tuple[Sequence[str], Sequence[str]]] = []
         self._forward: list[array[int]] = []
         self._lengths: array[float] = array("f")
         self._alive = bytearray()
@@ -62,7 +62,7 @@ class TextIndex:
         self.live = 0
 
     def __len__(self) -> int:
-        return len(self._forward)
+        return len(self._alive)
 
     def add(self, terms: Sequence[str], context: Sequence[str] = ()) -> int:
         """The slot of a new text.
@@ -71,21 +71,16 @@ class TextIndex:
             terms: Its stems.
             context: Stems of the text around it, at half weight.
         """
-        counts: dict[str, float] = Counter(terms)  # type: ignore[assignment]  # counts are ints
-        for term in context:
-            counts[term] = counts.get(term, 0.0) + CONTEXT
-        numbers = array("I", map(self._terms.__getitem__, counts))
         length = len(terms) + CONTEXT * len(context)
-        self._new_terms.extend(numbers)
-        self._new_counts.append(len(numbers))
-        self._new_weights.extend(counts.values())
-        self._forward.append(numbers)
+        self._new.append((terms, context))
         self._lengths.append(length)
         self._alive.append(1)
         self._total += length
         self.live += 1
         self._changed()
-        return len(self._forward) - 1
+        if len(self._new) >= _AT_ONCE:
+            self._settle()
+        return len(self) - 1
 
     def _changed(self) -> None:
         if self._norms is not None:
@@ -94,27 +89,46 @@ class TextIndex:
             self._kept = 0
 
     def _settle(self) -> None:
-        """Sort new postings into the lists of their terms."""
-        if self._settled == len(self._forward):
+        """Sort the terms of new texts into their lists, those of a text once each."""
+        if not self._new:
             return
+        first, count = len(self._forward), len(self._new)
+        terms, slots, weights = self._counted(first)
         while len(self._holders) < len(self._terms):
             self._slots_of.append(array("I"))
             self._weights_of.append(array("f"))
             self._holders.append(0)
-        fresh = np.arange(self._settled, len(self._forward), dtype=np.uint32)
-        slots = np.repeat(fresh, np.array(self._new_counts, dtype=np.int64))
-        terms = np.array(self._new_terms, dtype=np.uint32)
-        order = np.argsort(terms, kind="stable")
-        slots, weights = slots[order], np.array(self._new_weights, dtype=np.float32)[order]
-        numbers, starts = np.unique(terms[order], return_index=True)
-        ends = [*starts[1:].tolist(), *([len(terms)] if len(terms) else [])]
-        for number, start, end in zip(numbers.tolist(), starts.tolist(), ends, strict=True):
+        for number, start, end in _runs(terms):
             self._slots_of[number].frombytes(slots[start:end].tobytes())
             self._weights_of[number].frombytes(weights[start:end].tobytes())
             self._holders[number] += end - start
-        self._new_terms, self._new_counts = array("I"), array("I")
-        self._new_weights = array("f")
-        self._settled = len(self._forward)
+        order = np.argsort(slots, kind="stable")
+        terms = terms[order]
+        ends = np.searchsorted(slots[order], np.arange(first, first + count + 1)).tolist()
+        for start, end in pairwise(ends):
+            self._forward.append(array("I", terms[start:end].tobytes()))
+        self._new = []
+
+    def _counted(self, first: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32], Scores]:
+        """Each term of each new text with its weight there, by term and then by text."""
+        keys, weights = [], []
+        for place, weight in ((0, 1.0), (1, CONTEXT)):
+            texts = [parts[place] for parts in self._new]
+            lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+            total = int(lengths.sum())
+            found = map(self._terms.__getitem__, chain.from_iterable(texts))
+            numbers = np.fromiter(found, np.int64, total)
+            slots = np.repeat(np.arange(first, first + len(texts)), lengths)
+            keys.append((numbers << _SLOT_BITS) | slots)
+            weights.append(np.full(total, weight, dtype=np.float32))
+        every, gained = np.concatenate(keys), np.concatenate(weights)
+        order = np.argsort(every, kind="stable")
+        every, gained = every[order], gained[order]
+        starts = np.flatnonzero(np.diff(every, prepend=-1))
+        told = every[starts]
+        sums = np.add.reduceat(gained, starts) if len(starts) else gained
+        held = ((1 << _SLOT_BITS) - 1) & told
+        return (told >> _SLOT_BITS).astype(np.uint32), held.astype(np.uint32), sums
 
     def remove(self, slot: int) -> None:
         """Take a text out of all statistics."""
@@ -225,9 +239,15 @@ class TextIndex:
         self._forward = [self._forward[slot] for slot in kept]
         self._lengths = array("f", (self._lengths[slot] for slot in kept))
         self._alive = bytearray(b"\x01" * len(kept))
-        self._settled = len(kept)
         self._changed()
         return kept
+
+
+def _runs(terms: NDArray[np.uint32]) -> Iterator[tuple[int, int, int]]:
+    """Each term of a sorted row, and where it begins and ends."""
+    numbers, starts = np.unique(terms, return_index=True)
+    ends = [*starts[1:].tolist(), len(terms)]
+    return zip(numbers.tolist(), starts.tolist(), ends, strict=False)
 
 
 def _lift(total: Scores, found: NDArray[np.intp], part: Weighted) -> None:

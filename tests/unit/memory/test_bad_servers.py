@@ -155,8 +155,9 @@ def test_a_server_that_goes_and_comes_back(tmp_path: Path, port: int) -> None:
             assert [item.key for item in store.search(NS)] == ["again"]
 
 
-def test_a_server_whose_clock_jumps_keeps_the_order(redis_url: str) -> None:
-    with MemoryStore(redis_url) as store, redis.Redis.from_url(redis_url) as client:
+def test_a_server_whose_clock_jumps_keeps_the_order(redis_url: str, raw_redis: Any) -> None:
+    client = raw_redis
+    with MemoryStore(redis_url) as store:
         store.put(NS, "old", {"text": "a cat"})
         assert len(store.recall(NS, "cat")) == 1
         hour = 3_600_000_000
