@@ -74,7 +74,7 @@ UPDATE {schema}.effects SET beat_at = clock_timestamp()
 WHERE tenant = %s AND key = ANY(%s::bytea[]) AND state = 'intent' AND owner = %s"""
 
 _OF_CALLS = f"""
-SELECT call_id, message_id, {_COLUMNS} FROM {{schema}}.effects
+SELECT call_id, message_id, encode(key, 'hex'), {_COLUMNS} FROM {{schema}}.effects
 WHERE tenant = %s AND thread_id = %s AND call_id = ANY(%s::text[])
 ORDER BY intent_at"""
 
@@ -181,9 +181,9 @@ def of_calls(tenant: str, thread_id: str, call_ids: Sequence[str]) -> Statement:
     return Statement(_OF_CALLS, (tenant, thread_id, list(call_ids)))
 
 
-def rows_of_calls(reply: list[tuple[Any, ...]]) -> list[tuple[str, str, Row]]:
-    """The reply to `of_calls`: call id, message id, row."""
-    return [(found[0], found[1], _row(found[2:])) for found in reply]
+def rows_of_calls(reply: list[tuple[Any, ...]]) -> list[tuple[str, str, str, Row]]:
+    """The reply to `of_calls`: call id, message id, key, row."""
+    return [(*found[:3], _row(found[3:])) for found in reply]
 
 
 def forget(tenant: str, thread_ids: Sequence[str]) -> Statement:

@@ -13,6 +13,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 
 from plumbgraph.agents.effects import EffectToolNode
 from plumbgraph.effects import Journal, effect
+from plumbgraph.effects.owner import me
 from plumbgraph.effects.start import Start
 from plumbgraph.errors import ClaimLost, StoreUnavailable
 from plumbgraph.postgres.pool import Database
@@ -227,6 +228,22 @@ def test_an_error_before_the_mark_is_no_doubt(
     graph = kit.agent(node, saver, kit.call(wrong="argument"))
     with pytest.raises(Exception, match="what"):
         graph.invoke(kit.START_STATE, kit.T1)
+    assert kit.rows(database) == ["void"]
+
+
+def test_an_open_call_that_never_began_is_told_so_and_stays_so(
+    kit: Any, ledger: Any, journal: Journal, saver: PlumbSaver, database: Database, before: Before
+) -> None:
+    graph = kit.agent(kit.paying(ledger, journal), saver)
+    before(kit.Crash())
+    with pytest.raises(kit.Crash):
+        graph.invoke(kit.START_STATE, kit.T1)
+    asking = graph.get_state(kit.T1).values["messages"][-1]
+    call = (asking.id, asking.tool_calls[0]["id"])
+    assert journal.known("t1", [call])[call].state == "unknown", "its process still lives"
+    gone = me().rsplit(":", 2)[0] + ":1:1"
+    database.send((Statement("UPDATE {schema}.effects SET owner = %s", (gone,)),))
+    assert asyncio.run(journal.aknown("t1", [call])) == {}
     assert kit.rows(database) == ["void"]
 
 
