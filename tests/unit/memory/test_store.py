@@ -350,12 +350,16 @@ async def told_async(store: MemoryStore) -> None:
     await store.aclose()
 
 
-def test_a_condition_from_before_an_expiry_is_not_met_after_it(store: MemoryStore) -> None:
-    old = store.put(NS, "k", {"n": 1}, ttl=0.05 / 60)
+def test_a_condition_from_before_an_expiry_is_not_met_after_it(
+    store: MemoryStore, raw_redis: Any
+) -> None:
+    old = store.put(NS, "k", {"n": 1}, ttl=60)
     held = store.get(NS, "k")
     assert held is not None
     assert (old, held.version) == (1, 1)
-    time.sleep(0.1)
+    raw_redis.pexpire(store.terms.shard(NS).item("users\x001", "k"), 1)
+    while store.get(NS, "k", refresh_ttl=False) is not None:
+        time.sleep(0.005)
     new = store.put(NS, "k", {"n": 2})
     assert new == old
     for stale in (old, held.version, pickle.loads(pickle.dumps(old))):
