@@ -27,7 +27,8 @@ class Chain:
 
     def __init__(self, head: str | None = None) -> None:
         self._wanted = head
-        self._found: list[Any] = []
+        self._newer: Any = None
+        self._facts: list[CheckpointFact] = []
         self._others = 0
 
     def add(self, found: Any) -> None:
@@ -38,24 +39,25 @@ class Chain:
         if self._wanted is not None and own["checkpoint_id"] != self._wanted:
             self._others += 1
             return
-        self._found.append(found)
+        if self._newer is not None:
+            self._facts.append(_fact(self._newer, found))
+        # Each holds the whole state, so no more than two of them are kept.
+        self._newer = found
         parent = (found.parent_config or {}).get("configurable", {}).get("checkpoint_id")
         self._wanted = parent or ""
 
     def evidence(self, status: StatusFact | None) -> Evidence:
         """The chain as facts, oldest first."""
-        facts, known, before = [], set[str](), None
-        for found in reversed(self._found):
-            facts.append(_fact(found, before, known))
-            before = found
+        facts = [*self._facts, *([_fact(self._newer, None)] if self._newer is not None else [])]
         remarks = (f"{self._others} checkpoints belong to other branches.",) if self._others else ()
-        return Evidence(checkpoints=tuple(facts), status=status, remarks=remarks)
+        return Evidence(checkpoints=tuple(reversed(facts)), status=status, remarks=remarks)
 
 
-def _fact(found: Any, before: Any, known: set[str]) -> CheckpointFact:
+def _fact(found: Any, before: Any) -> CheckpointFact:
     own, metadata = found.config["configurable"], found.metadata or {}
     values: Mapping[str, Any] = found.checkpoint.get("channel_values") or {}
-    fresh = list(_new_messages(values, known))
+    then = (before.checkpoint.get("channel_values") or {}) if before else {}
+    fresh = list(_new_messages(values, then))
     parent = (found.parent_config or {}).get("configurable", {}).get("checkpoint_id")
     writes = found.pending_writes or ()
     return CheckpointFact(
@@ -87,20 +89,31 @@ def kind_of(message: Any) -> str:
 
 
 def _messages(values: Mapping[str, Any]) -> Iterable[list[Any]]:
-    for value in values.values():
-        if isinstance(value, list) and value and kind_of(value[-1]):
-            yield value
+    yield from filter(_is_messages, values.values())
 
 
-def _new_messages(values: Mapping[str, Any], known: set[str]) -> Iterable[Any]:
-    for messages in _messages(values):
+def _is_messages(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and bool(kind_of(value[-1]))
+
+
+def _new_messages(values: Mapping[str, Any], then: Mapping[str, Any]) -> Iterable[Any]:
+    """The messages at the end of each list that the state before did not have.
+
+    Those that have no id are told by their place.
+    """
+    known = {getattr(message, "id", None) for each in _messages(then) for message in each}
+    for channel, messages in values.items():
+        if not _is_messages(messages):
+            continue
+        before = then.get(channel)
+        length = len(before) if isinstance(before, list) else 0
         fresh = []
-        for message in reversed(messages):
-            name = str(getattr(message, "id", None) or id(message))
-            if name in known:
+        for place in range(len(messages) - 1, -1, -1):
+            name = getattr(messages[place], "id", None)
+            if (name in known) if name is not None else place < length:
                 break
             known.add(name)
-            fresh.append(message)
+            fresh.append(messages[place])
         yield from reversed(fresh)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from plumbgraph.timeline.evidence import CheckpointFact, Evidence, Record
 from plumbgraph.timeline.notes import Note, note_of
 from plumbgraph.timeline.runs import Places, Run
+from plumbgraph.timeline.state_notes import notes_between
 
 Ended: TypeAlias = Literal["done", "failed", "interrupted", "running", "cut", "left"]
 
@@ -170,7 +171,9 @@ def _silent(checkpoints: Sequence[CheckpointFact]) -> Iterable[StepRow]:
     before: CheckpointFact | None = None
     for each in checkpoints:
         if before is not None and each.source == "loop" and before.next != ("__start__",):
-            yield _row(each, ", ".join(before.next) or "?")
+            row = _row(each, ", ".join(before.next) or "?")
+            row.notes = notes_between(before.values, each.values)
+            yield row
         before = each
     if before is not None and before.next:
         row = StepRow(step=before.step + 1, node=", ".join(before.next), status="left")
