@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-import threading
 import time
-from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +14,14 @@ import psycopg
 from benchmarks.setting import postgres_url, stack_url
 from benchmarks.state_far import threads, window
 from benchmarks.state_gates import gates
+from benchmarks.state_kit import into_docs, kit
 from benchmarks.state_long import long_threads
 from benchmarks.state_peers import PG, US, Peer, Rows, config, graph, peers, run, start
 from benchmarks.tables import machine, median, print_table, write_json
 from plumbgraph.state import PlumbSaver
-from plumbgraph.testing import check_saver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-_MARK, _END = "<!-- what the kit found -->", "<!-- end of what the kit found -->"
 
 
 def wal_mb(connection: psycopg.Connection[Any]) -> float:
@@ -140,44 +135,6 @@ def lists(url: str, size: int = 2000, rounds: int = 5) -> Rows:
                 taken.append((time.perf_counter() - began) * 1000)
             rows.append({"saver": name, f"list(10) of {size} ms": median(taken)})
     return _with_ratios(rows, f"list(10) of {size} ms")
-
-
-def kit(url: str, redis_url: str | None) -> Rows:
-    """What `check_saver` says of each saver, probe by probe."""
-    with peers(url, redis_url, wide=True) as found, ExitStack() as stack:
-        reports = {name: check_saver(_opened(peer, stack)) for name, peer in found.items()}
-    rows: Rows = []
-    for at, finding in enumerate(reports[US].findings):
-        outcomes = {name: report.findings[at].outcome for name, report in reports.items()}
-        rows.append({"probe": finding.probe, **outcomes})
-    for name, report in reports.items():
-        for each in report.failures:
-            print(f"{name}: {each.probe}: {each.reason}")
-    return rows
-
-
-def into_docs(rows: Rows, path: Path) -> None:
-    """Put what the kit found into a page, between its two marks."""
-    names = list(rows[0])
-    lines = ["| " + " | ".join(name.removesuffix("Saver") for name in names) + " |"]
-    lines.append("|" + "---|" * len(names))
-    lines += ["| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows]
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_MARK)
-    _, _, after = rest.partition(_END)
-    whole = f"{before}{_MARK}\n" + "\n".join(lines) + f"\n{_END}{after}"
-    path.write_text(whole, encoding="utf-8")
-
-
-def _opened(peer: Peer, stack: ExitStack) -> Callable[[], Any]:
-    saver, loop = peer.saver, peer.loop
-    if loop is not None:
-        # Its blocking methods hand their work to a loop that runs in another thread.
-        turning = threading.Thread(target=loop.run_forever, daemon=True)
-        turning.start()
-        stack.callback(turning.join)
-        stack.callback(loop.call_soon_threadsafe, loop.stop)
-    return lambda: nullcontext(saver)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -198,7 +198,7 @@ def _put_params(
         "id": key,
         "parent": pack_id(ask.parent),
         "fork": fork,
-        "mint": ask.reading.mint if ask.reading is not None else secrets.token_bytes(8),
+        "mint": _mint(ask) if fork else None,
         "accepted": spelled(ask.accepted),
         "run": None if run is None else spelled(tag("run_id", run, core.tag_key)),
         "step": str(step) if isinstance(step, int) else None,
@@ -206,6 +206,11 @@ def _put_params(
         "spans": array([n for span in spans for n in span]),
         "body": wrap(pack_items(content), cipher, place("checkpoint", ask.stream[2], key)),
     }
+
+
+def _mint(ask: PutRequest) -> bytes:
+    """The branch id a fork gets."""
+    return ask.reading.mint if ask.reading is not None else secrets.token_bytes(8)
 
 
 def tags_of(metadata: Mapping[str, Any], secret: bytes) -> list[int]:
