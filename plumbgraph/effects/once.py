@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from plumbgraph.effects.events import (
     EffectVoided,
 )
 from plumbgraph.effects.key import named_here
-from plumbgraph.effects.ops import Do, EffectPlan, pause
+from plumbgraph.effects.ops import Do, EffectPlan, look, pause
 from plumbgraph.effects.owner import lives, me
 from plumbgraph.effects.start import Start
 from plumbgraph.effects.values import Call, Done, Outcome, Row, Scene, Spec
@@ -174,10 +173,7 @@ def _quiet_rows(desk: Desk, tasks: Sequence[Task]) -> EffectPlan[dict[str, Row]]
 
 
 def _any_busy(desk: Desk, begun: dict[str, Row]) -> Do:
-    def look() -> bool:
-        return any(_busy(desk, key, row) for key, row in begun.items())
-
-    return Do(look, lambda: asyncio.to_thread(look))
+    return look(lambda: any(_busy(desk, key, row) for key, row in begun.items()))
 
 
 def _busy(desk: Desk, key: str, row: Row) -> bool:

@@ -32,6 +32,11 @@ def pause(seconds: float) -> Do:
     return Do(lambda: time.sleep(seconds), lambda: asyncio.sleep(seconds))
 
 
+def look(call: Callable[[], Any]) -> Do:
+    """Look at something on this machine that may block for a moment."""
+    return Do(call, lambda: asyncio.to_thread(call))
+
+
 def run(plan: EffectPlan[Result], database: Database) -> Result:
     """Drive a plan, blocking."""
     return plans.run(plan, lambda op: op.call() if isinstance(op, Do) else database.send(op))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -12,7 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from plumbgraph.effects import statements as sql
 from plumbgraph.effects.events import CallsRepaired
 from plumbgraph.effects.once import Codec
-from plumbgraph.effects.ops import Do, EffectPlan
+from plumbgraph.effects.ops import EffectPlan, look
 from plumbgraph.effects.owner import lives
 from plumbgraph.effects.values import Row
 from plumbgraph.tracing.emit import emit
@@ -62,18 +61,9 @@ def known(
 
 
 def _never_began(tenant: str, key: str, row: Row) -> EffectPlan[bool]:
-    if not row.unbegun or (yield _living(row)):
+    if not row.unbegun or (yield look(lambda: lives(row.owner, row.quiet_s))):
         return False
     return bool((yield (sql.not_begun(tenant, key, row),))[0])
-
-
-def _living(row: Row) -> Do:
-    """Ask whether the process that recorded an intent may still be at it."""
-
-    def look() -> bool:
-        return lives(row.owner, row.quiet_s)
-
-    return Do(look, lambda: asyncio.to_thread(look))
 
 
 def dangling(messages: Sequence[AnyMessage]) -> list[OpenCall]:
