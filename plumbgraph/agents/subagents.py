@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,10 +14,11 @@ from langchain_core.runnables.config import set_config_context
 from langchain_core.tools import BaseTool, StructuredTool
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.prebuilt import ToolRuntime
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, Interrupt, interrupt
 
 from plumbgraph import plan as drivers
 from plumbgraph.agents.node import Ask
+from plumbgraph.agents.questions import MARK, Place, queued
 from plumbgraph.agents.workspace import KEY, entered
 from plumbgraph.content.digest import digest_of
 from plumbgraph.content.store import Ref
@@ -33,6 +34,7 @@ Agent: TypeAlias = CompiledStateGraph[Any, Any, Any, Any]
 
 _OWN = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
 _PAUSE_S = 0.2
+_ANSWERS = "subagent_answers"
 
 
 def subagent(agent: Agent, *, name: str, description: str, ttl_s: float = 30.0) -> BaseTool:
@@ -66,7 +68,9 @@ def subagent(agent: Agent, *, name: str, description: str, ttl_s: float = 30.0) 
     async def arun(task: str, runtime: ToolRuntime[Any, Any]) -> Command[Any]:
         return await drivers.arun(helper.plan(task, runtime), lambda ask: ask.acall())
 
-    return StructuredTool.from_function(run, arun, name=name, description=description)
+    return StructuredTool.from_function(
+        run, arun, name=name, description=description, metadata={MARK: True}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +91,43 @@ class _Hired:
         """Work on a task, from wherever an earlier process left it."""
         stay = entered()
         config = self._config(runtime)
-        lease = yield from self._claimed(config)
-        try:
-            value = yield from self._begun(task, config, stay)
-            result = yield _isolated(self.agent, value, config, runtime.context)
-            while asked := result.get("__interrupt__"):
-                answers = {each.id: interrupt(each.value) for each in asked}
-                resume: Any = Command(resume=answers)
-                result = yield _isolated(self.agent, resume, config, runtime.context)
-        finally:
-            if lease is not None:
-                yield Ask(lambda: lease.__exit__(None, None, None), lambda: _aexit(lease))
+        with queued(runtime) as place:
+            lease = yield from self._claimed(config)
+            try:
+                result = yield from self._worked(task, config, stay, runtime, place)
+            finally:
+                if lease is not None:
+                    yield Ask(lambda: lease.__exit__(None, None, None), lambda: _aexit(lease))
         update = self._update(result, runtime, stay)
         if stay is not None and KEY in update:
             yield _keeping(stay, update[KEY])
         return Command(update=update)
+
+    def _worked(
+        self,
+        task: str,
+        config: RunnableConfig,
+        stay: Session | None,
+        runtime: ToolRuntime[Any, Any],
+        place: Place,
+    ) -> Plan[Ask, Any, Any]:
+        """The result; the thread counts the answers it got, so that none is given twice."""
+        known = yield from self._known(config)
+        told = int((known.metadata or {}).get(_ANSWERS, 0)) if known else 0
+        yield from place.skipped(told)
+        asked: Sequence[Interrupt] = known.interrupts if known else ()
+        if not asked:
+            value = None if known else self._begun(task, stay)
+            result = yield _isolated(self.agent, value, _counted(config, told), runtime.context)
+            asked = result.get("__interrupt__") or ()
+        while asked:
+            yield from place.reached()
+            answers = {each.id: interrupt(each.value) for each in asked}
+            told += len(answers)
+            resume: Any = Command(resume=answers)
+            result = yield _isolated(self.agent, resume, _counted(config, told), runtime.context)
+            asked = result.get("__interrupt__") or ()
+        return result
 
     def _config(self, runtime: ToolRuntime[Any, Any]) -> RunnableConfig:
         """The run's config: a thread of the call's own, and what the caller's run carries."""
@@ -133,15 +159,17 @@ class _Hired:
             else:
                 return lease
 
-    def _begun(
-        self, task: str, config: RunnableConfig, stay: Session | None
-    ) -> Plan[Ask, Any, Any]:
-        """The input: the task and the caller's files, or nothing where the thread is under way."""
-        if self.saver is not None:
-            agent = self.agent
-            state = yield Ask(lambda: agent.get_state(config), lambda: agent.aget_state(config))
-            if state.values or state.next:
-                return None
+    def _known(self, config: RunnableConfig) -> Plan[Ask, Any, Any]:
+        """The state of a thread that is under way; None for one that is to begin."""
+        if self.saver is None:
+            return None
+        agent = self.agent
+        state = yield Ask(lambda: agent.get_state(config), lambda: agent.aget_state(config))
+        return state if state.values or state.next else None
+
+    @staticmethod
+    def _begun(task: str, stay: Session | None) -> dict[str, Any]:
+        """The input: the task and the caller's files."""
         value: dict[str, Any] = {"messages": [("user", task)]}
         if stay is not None and stay.step is not None:
             value[KEY] = {"step": stay.step}
@@ -162,6 +190,11 @@ class _Hired:
         if result.get("ledger"):
             update["ledger"] = result["ledger"]
         return update
+
+
+def _counted(config: RunnableConfig, answers: int) -> RunnableConfig:
+    """The config of a run whose thread has had so many answers."""
+    return {**config, "metadata": {_ANSWERS: answers}} if answers else config
 
 
 def _thread(helper: _Hired, runtime: ToolRuntime[Any, Any]) -> str:

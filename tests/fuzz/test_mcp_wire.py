@@ -131,11 +131,13 @@ def test_calls_with_wrong_tools_and_arguments_fail_and_write_nothing(
     wire: Wire, redis_url: str
 ) -> None:
     fact = {"subject": "ann", "attribute": "city", "value": "Portland"}
+    no_arguments: list[Any] = [None, {}, [], "x", 5]
+    no_values: list[Any] = [{}, [], {"a": 1}]
     wrong: list[tuple[str, Any]] = [
         *(("no_such", fact), ("", fact), ("__init__", fact)),
-        *(("remember", given) for given in (None, {}, [], "x", 5)),
+        *(("remember", given) for given in no_arguments),
         *(("remember", {**fact, name: None}) for name in fact),
-        *(("remember", {**fact, "value": given}) for given in ({}, [], {"a": 1})),
+        *(("remember", {**fact, "value": given}) for given in no_values),
         *(("remember", {**fact, name: ""}) for name in ("subject", "attribute")),
         *(("remember", {k: v for k, v in fact.items() if k != gone}) for gone in fact),
         ("recall", {"query": "x", "token_budget": "many"}),

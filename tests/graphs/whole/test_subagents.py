@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from importlib.util import module_from_spec, spec_from_file_location
@@ -157,6 +158,83 @@ def test_a_question_of_a_subagent_is_the_callers(tmp_path: Path) -> None:
     done = agent.invoke(Command(resume="red"), CONFIG)
     assert [m.text for m in done["messages"] if isinstance(m, ToolMessage)] == ["it is red"]
     assert len(model.calls) == 2
+
+
+def asking(name: str, *questions: str, slow: float = 0.0) -> Any:
+    """A subagent that asks a person, and answers with what it was told."""
+
+    def ask(what: str) -> str:
+        """Ask a person."""
+        time.sleep(slow)
+        return str(interrupt(what))
+
+    def respond(messages: Any) -> Any:
+        told = [m.text for m in messages if isinstance(m, ToolMessage)]
+        return (
+            call("ask", what=questions[len(told)])
+            if len(told) < len(questions)
+            else "; ".join(told)
+        )
+
+    agent = create_agent(
+        ScriptedChatModel.from_messages(respond), [ask], checkpointer=InMemorySaver()
+    )
+    return subagent(agent, name=name, description="Asks.")
+
+
+async def answered(agent: Any, colour: str) -> list[str]:
+    """Answer each question with itself; the questions in their order."""
+    value, asked = GIVEN, []
+    while True:
+        ran = agent.ainvoke(value, CONFIG) if colour == "async" else in_thread(agent, value)
+        done = await ran
+        if not (waits := done.get("__interrupt__")):
+            break
+        asked += [each.value for each in waits]
+        value = Command(resume={each.id: f"about {each.value}" for each in waits})
+    texts = [m.text for m in done["messages"] if isinstance(m, ToolMessage)]
+    return [*asked, *texts]
+
+
+def in_thread(agent: Any, value: Any) -> Any:
+    return asyncio.to_thread(agent.invoke, value, CONFIG)
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+async def test_each_of_several_questions_gets_its_own_answer(colour: str) -> None:
+    """The first subagent is the slowest to ask, and is asked about first all the same."""
+    tools = [
+        asking("one", "a", "b", slow=0.3),
+        asking("two"),
+        asking("three", "c"),
+        asking("four", "d", "e", slow=0.1),
+    ]
+    agent = await asyncio.to_thread(boss, *tools)
+    assert await answered(agent, colour) == [
+        *"abcde",
+        *("about a; about b", "", "about c", "about d; about e"),
+    ]
+
+
+def test_one_that_was_refused_holds_up_nobody_for_long() -> None:
+    agent = boss(asking("one", "a"), asking("two", "b"))
+    refused = {"messages": [AIMessage("", tool_calls=[wrong("one"), right("two")])]}
+    agent.update_state(CONFIG, {"messages": [("user", "go")]})
+    agent.update_state(CONFIG, refused, as_node="model")
+    waits = agent.invoke(None, CONFIG)
+    assert [each.value for each in waits["__interrupt__"]] == ["b"]
+    done = agent.invoke(Command(resume="yes"), CONFIG)
+    answers = [m for m in done["messages"] if isinstance(m, ToolMessage)]
+    assert [m.status for m in answers] == ["error", "success"]
+    assert answers[1].text == "yes"
+
+
+def right(name: str) -> Any:
+    return {"name": name, "args": {"task": "go"}, "id": f"call-{name}", "type": "tool_call"}
+
+
+def wrong(name: str) -> Any:
+    return {**right(name), "args": {"job": 5}}
 
 
 def test_without_a_checkpointer_it_works_and_begins_anew(tmp_path: Path) -> None:
