@@ -135,8 +135,10 @@ class Wires:
             wire.send_packed_command(data)
             replies = [self._reply(wire, words) for words in batch]
         except BaseException:
-            wire.disconnect()
-            self._dropped(wire)
+            try:
+                wire.disconnect()
+            finally:
+                self._dropped(wire)
             raise
         if wire.should_reconnect():
             self._dropped(wire)
