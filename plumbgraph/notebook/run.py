@@ -24,7 +24,7 @@ def cost_by_model(timeline: Timeline) -> Picture:
     """Dollars in sum over the run's steps, one line a model."""
     made, (axes,) = figure()
     _cost(axes, timeline)
-    axes.set_xlabel("step")
+    _by_step(axes)
     return Picture(made)
 
 
@@ -32,7 +32,7 @@ def context_tokens(timeline: Timeline) -> Picture:
     """Input tokens of each model call, with a mark where a skill was loaded or put down."""
     made, (axes,) = figure()
     _context(axes, timeline)
-    axes.set_xlabel("step")
+    _by_step(axes)
     return Picture(made)
 
 
@@ -90,4 +90,9 @@ def _strip(axes: Any, timeline: Timeline) -> None:
         axes.annotate("loop", (verdict.step, 1.05), color=INK["loop"], fontsize=8)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
+    _by_step(axes)
+
+
+def _by_step(axes: Any) -> None:
     axes.set_xlabel("step")
+    axes.xaxis.get_major_locator().set_params(integer=True)

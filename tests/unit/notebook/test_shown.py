@@ -89,6 +89,8 @@ def test_a_run_is_drawn_as_cost_context_and_strip(timeline: Timeline) -> None:
     assert float(line.get_ydata()[-1]) == pytest.approx(timeline.spent.usd, abs=1e-9)
     asked = context_tokens(timeline).figure.axes[0].lines[0].get_ydata()
     assert list(asked) == [row.input_tokens for row in own if row.input_tokens]
+    ticks = strip(timeline).figure.axes[0].get_xticks()
+    assert all(float(tick).is_integer() for tick in ticks)
 
 
 def test_the_routers_report_is_drawn_with_intervals_and_benchmarks() -> None:
