@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plumbgraph import testing as testing
     from plumbgraph.agents.create import create_agent as create_agent
     from plumbgraph.agents.open import open as open  # noqa: A004 - `plumbgraph.open`
+    from plumbgraph.agents.subagents import subagent as subagent
     from plumbgraph.effects import effect as effect
     from plumbgraph.memory import Fact as Fact
     from plumbgraph.memory import MemoryStore as MemoryStore
@@ -48,6 +49,7 @@ _HOMES: dict[str, str] = {
     "PlumbSaver": "plumbgraph.state",
     "Policy": "plumbgraph.policy",
     "SkillLibrary": "plumbgraph.skills.library",
+    "subagent": "plumbgraph.agents.subagents",
     "Timeline": "plumbgraph.timeline",
     "trace": "plumbgraph.tracing",
     "Workspace": "plumbgraph.workspace",
