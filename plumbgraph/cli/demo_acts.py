@@ -36,7 +36,7 @@ def lived_outcomes() -> list[OutcomeRow]:
     return [
         OutcomeRow(model=f"scripted:{model}", score=float(n < share * _SAID), task=cell)
         for (task, model), share in seen.items()
-        for cell in (f"router//{task}",)
+        for cell in (f"model//{task}",)
         for n in range(_SAID)
     ]
 
