@@ -82,8 +82,7 @@ class Tracer(LangChainTracer):
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **more: Any) -> RunTree:
         """A model answered; its cost is added where nobody told it."""
-        if self.price is not None:
-            add_costs(response, self.price)
+        add_costs(response, self.price)
         return super().on_llm_end(response, run_id=run_id, **more)
 
     def _create_chain_run(
