@@ -55,8 +55,11 @@ class _without:  # noqa: N801 - reads like a word of the `with` statement
         self.changes = changes
 
     def __enter__(self) -> None:
-        puts = (self._changed(each, must=True) for each in (statements.PUT, statements.PUT_LEAN))
-        _use(*puts, self._changed(statements.PUT_WRITES))
+        put, lean = (
+            self._changed(statements.PUT, must=True),
+            self._changed(statements.PUT_LEAN, must=True),
+        )
+        _use(put, lean, self._changed(statements.PUT_WRITES))
 
     def __exit__(self, *_: object) -> None:
         _use(statements.PUT, statements.PUT_LEAN, statements.PUT_WRITES)

@@ -193,7 +193,7 @@ def test_the_whole_assistant_recalls_loads_routes_alerts_and_remembers(
             kept = p.store.recall(("assistant", "me"), "incident reports")
     names = list(graph.nodes)
     assert names == ["repair", "recall", "model", "tools", "remember"]
-    about = graph.nodes["model"].metadata["description"]  # type: ignore[index]
+    about = graph.nodes["model"].metadata["description"]
     assert about == "In this order: guard, skills, router, model."
     assert [text.split()[-1] for text in outside.alerts] == ["(2025-03-04).", "(2025-07-11)."]
     assert len(set(outside.requests)) == len(outside.requests) == 2
