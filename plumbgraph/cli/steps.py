@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _SAYS_CHARS = 100
+_KEPT = {"guard", "ledger", "skills"}  # what our parts remember for themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,13 @@ def _says(result: Any) -> Iterable[str]:
     updates: Sequence[tuple[str, Any]] = (
         list(result.items()) if isinstance(result, Mapping) else list(result or ())
     )
+    for message in (each for k, v in updates if k == "messages" for each in _messages(v)):
+        yield from _message_says(message)
     for channel, value in updates:
-        if channel != "messages":
+        if channel == "route" and isinstance(value, Mapping) and value.get("model"):
+            yield f"route: {value['model']}, {short(str(value.get('reason') or ''))}"
+        elif channel != "messages" and not (channel in _KEPT and isinstance(value, Mapping)):
             yield f"{channel} = {short(value)}"
-            continue
-        for message in _messages(value):
-            yield from _message_says(message)
 
 
 def _messages(value: Any) -> Iterable[Any]:

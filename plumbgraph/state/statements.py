@@ -110,6 +110,11 @@ PUT_WRITES = (
         substr(%(bodies)s::bytea, w.start, w.size)
     FROM ok, unnest(%(at)s::smallint[], %(counts)s::smallint[], %(spans)s::text[],
         %(row_starts)s::int[], %(row_sizes)s::int[]) AS w(slot, n, spans, start, size)
+    WHERE w.slot < 0 OR NOT EXISTS (
+        SELECT FROM {schema}.write h
+        WHERE h.stream = ok.id AND h.checkpoint = %(id)s AND h.task = %(task)s
+            AND h.slot >= 0 AND h.slot <> w.slot
+            AND h.slot < w.slot + w.n AND w.slot < h.slot + h.n)
     ON CONFLICT (stream, checkpoint, task, slot) DO UPDATE
     SET body = excluded.body, spans = excluded.spans WHERE write.slot < 0
     RETURNING slot

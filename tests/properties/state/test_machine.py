@@ -239,7 +239,10 @@ class Machine(RuleBasedStateMachine):
         self._compare(1, "sync")
 
 
-def test_the_saver_is_its_model(postgres_url: str, schema: str) -> None:
+@pytest.mark.parametrize(
+    "examples", [8, pytest.param(120, marks=[pytest.mark.crash, pytest.mark.timeout(1200)])]
+)
+def test_the_saver_is_its_model(postgres_url: str, schema: str, examples: int) -> None:
     with (
         PlumbSaver(postgres_url, schema=schema, on_stale="fork") as one,
         PlumbSaver(postgres_url, schema=schema, on_stale="fork") as two,
@@ -249,7 +252,7 @@ def test_the_saver_is_its_model(postgres_url: str, schema: str) -> None:
         run_state_machine_as_test(
             Machine,
             settings=settings(
-                max_examples=8,
+                max_examples=examples,
                 stateful_step_count=30,
                 deadline=None,
                 database=None,

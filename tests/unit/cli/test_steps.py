@@ -34,5 +34,21 @@ def test_one_message_and_pairs_are_told_too() -> None:
     assert said.says == ("hello",)
 
 
+def test_what_was_said_comes_first_and_the_parts_own_memory_not_at_all() -> None:
+    result = {
+        "guard": {"run": "1"},
+        "route": {"model": "small", "reason": "It is cheapest.", "candidates": []},
+        "skills": {"a": {}},
+        "ledger": {},
+        "messages": [AIMessage("hello")],
+    }
+    step = step_of(event(result))
+    assert step is not None
+    assert step.says == ("hello", "route: small, It is cheapest.")
+    own = step_of(event({"guard": "the user's own"}))
+    assert own is not None
+    assert own.says == ("guard = the user's own",)
+
+
 def test_other_events_are_no_steps() -> None:
     assert step_of({"type": "task", "step": 1, "payload": {}}) is None

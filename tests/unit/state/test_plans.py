@@ -138,3 +138,17 @@ def test_repeated_writes_keep_what_is_stored(saver: PlumbSaver) -> None:
         ("b", 2),
         ("c", 3),
     ]
+
+
+def test_repeated_writes_that_begin_elsewhere_keep_what_is_stored(saver: PlumbSaver) -> None:
+    head = _step(saver, CONFIG, _messages(1), 1)
+    saver.put_writes(head, [("a", 1), ("b", 2)], "task")
+    saver.put_writes(head, [("__error__", "x"), ("b", 9), ("c", 3)], "task")
+    found = saver.get_tuple(CONFIG)
+    assert found is not None
+    assert [(c, v) for _, c, v in found.pending_writes or ()] == [
+        ("__error__", "x"),
+        ("a", 1),
+        ("b", 2),
+        ("c", 3),
+    ]
