@@ -13,6 +13,8 @@ from plumbgraph.errors import StoreUnavailable
 from plumbgraph.redis.clients import Command, Redis, RedisPlan
 from plumbgraph.redis.library import Call, library, tag_of
 
+_LIBRARY = library("routing")  # read now: made inside an event loop, too
+
 
 class State(IntEnum):
     """What a breaker says of a model."""
@@ -177,7 +179,7 @@ class RedisHealth:
         self._tenant = tag_of(tenant)
         self._breaker = breaker or Breaker()
         self._clock = clock
-        self._lua = library("routing")
+        self._lua = _LIBRARY
         self._own = MemoryHealth(self._breaker, clock=clock)
         self._read: dict[str, State] = {}
         self._read_at = float("-inf")

@@ -23,6 +23,7 @@ from plumbgraph.routing.values import Charge
 
 _REPLICA_MS = 1_000
 _KNOWN_S = 30.0
+_LIBRARY = library("routing")  # read now: a ledger may be made inside an event loop
 
 
 class RedisLedger:
@@ -45,7 +46,7 @@ class RedisLedger:
         self._clock = clock
         self._replicas = 0
         self._known_until = float("-inf")
-        self._lua = library("routing")
+        self._lua = _LIBRARY
 
     def reserve(self, lease: Lease, *, ttl_s: float) -> Refused | None:
         """See `Ledger.reserve`."""

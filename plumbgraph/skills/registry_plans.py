@@ -18,6 +18,7 @@ from plumbgraph.skills.package import blobs_of, package_digest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BATCH = 500
+_LIBRARY = library("skills")  # read now: a registry may be asked first inside an event loop
 START = "0-0"
 
 
@@ -86,7 +87,7 @@ def publish(
         yield tuple(Command("SET", keys.blob(own), data, "NX") for own, data in part)
     meta = json.dumps({**facts, "name": name}, sort_keys=True)
     call = Call("publish", keys.of(name, tag, digest), (name, tag, digest, meta, expected or ""))
-    (reply,) = yield from library("skills").calls([call])
+    (reply,) = yield from _LIBRARY.calls([call])
     _raise(reply, name, expected)
     return digest
 
@@ -98,7 +99,7 @@ def move(keys: Keys, name: str, tag: str, digest: str) -> RedisPlan[bool]:
         SkillNotFound: No such version of this skill was published.
     """
     call = Call("move", keys.of(name, tag, digest), (name, tag, digest))
-    (reply,) = yield from library("skills").calls([call])
+    (reply,) = yield from _LIBRARY.calls([call])
     _raise(reply, name, None)
     return bool(reply)
 
@@ -106,7 +107,7 @@ def move(keys: Keys, name: str, tag: str, digest: str) -> RedisPlan[bool]:
 def withdraw(keys: Keys, name: str, tag: str) -> RedisPlan[bool]:
     """Take a skill out of a tag; its versions stay for threads that loaded them."""
     call = Call("withdraw", keys.of(name, tag, ""), (name, tag))
-    (reply,) = yield from library("skills").calls([call])
+    (reply,) = yield from _LIBRARY.calls([call])
     _raise(reply, name, None)
     return bool(reply)
 
