@@ -55,6 +55,9 @@ def known() -> tuple[Migration, ...]:
     )
 
 
+known()  # read now: tables may be set up inside an event loop
+
+
 def script(schema: str, migrations: tuple[Migration, ...] | None = None) -> str:
     """The SQL that brings a database up to date, as one transaction's text.
 
