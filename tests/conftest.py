@@ -13,12 +13,23 @@ import psycopg
 import pytest
 import redis
 from blockbuster import blockbuster_ctx
+from hypothesis import settings as examples
 from psycopg.conninfo import conninfo_to_dict
 
 if TYPE_CHECKING:
     from plumbgraph.servers import Endpoints
 
 OPT_IN = ("crash", "soak", "cluster", "browser", "phoenix", "pgbouncer", "search_module")
+
+examples.register_profile("same", derandomize=True)
+examples.register_profile("new")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Examples are the same in every ordinary run; long runs and `make fuzz` look for new ones."""
+    if not config.getoption("--hypothesis-profile", None):
+        exploring = config.getoption("-m") or "PLUMBGRAPH_FUZZ_EXAMPLES" in os.environ
+        examples.load_profile("new" if exploring else "same")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
