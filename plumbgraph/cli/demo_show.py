@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -22,6 +23,7 @@ _BAR_MS = 8
 _BAR = 20
 _WIDTH = 100
 _SHOWN = ("model", "tools")
+_CALL = re.compile(r"([\w.-]+)\(")  # a call as a step tells it; a route is told in a sentence
 _NAMES = {"postgres": "PostgreSQL", "valkey": "Valkey"}
 
 
@@ -67,7 +69,7 @@ class Show:
         says = [short(each, 60) for each in record["says"]]
         number = (f"{record['step']:>5}  ", "dim")
         if record["node"] == "model":
-            text, calls = says[0], [each.partition("(")[0] for each in says[1:] if "(" in each]
+            text, calls = says[0], [found[1] for each in says[1:] if (found := _CALL.match(each))]
             told = [("  → ", "dim"), (", ".join(calls), "yellow")] if calls else []
             self._line(number, ("model  ", "dim"), (text, "bold"), *told)
             return

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _SAYS_CHARS = 100
-_KEPT = {"guard", "ledger", "skills"}  # what our parts remember for themselves
+# What our parts remember for themselves; a reason to stop is told when there is one.
+_KEPT = {"guard", "ledger", "skills", "skills_catalog", "stop_reason"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,12 @@ def _says(result: Any) -> Iterable[str]:
     for channel, value in updates:
         if channel == "route" and isinstance(value, Mapping) and value.get("model"):
             yield f"route: {value['model']}, {short(str(value.get('reason') or ''))}"
-        elif channel != "messages" and not (channel in _KEPT and isinstance(value, Mapping)):
+        elif channel != "messages" and not (channel in _KEPT and _silent(value)):
             yield f"{channel} = {short(value)}"
+
+
+def _silent(value: Any) -> bool:
+    return value is None or isinstance(value, Mapping)
 
 
 def _messages(value: Any) -> Iterable[Any]:

@@ -66,6 +66,7 @@ def test_the_demo_of_an_installed_wheel_tells_the_whole_story(
     proof = done.stdout.partition("the proof")[2]
     assert f"only step {killed[1]}, cut off, ran anew" in proof
     assert "guard = " not in done.stdout
+    assert "A note about 2025-04-17-labels-printed-twice.  → write_file, read_file\n" in done.stdout
     assert proof.count("✓") == 13
     assert "✗" not in proof
     assert "Nothing was lost, nothing ran twice." in proof

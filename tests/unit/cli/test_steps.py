@@ -40,14 +40,16 @@ def test_what_was_said_comes_first_and_the_parts_own_memory_not_at_all() -> None
         "route": {"model": "small", "reason": "It is cheapest.", "candidates": []},
         "skills": {"a": {}},
         "ledger": {},
+        "skills_catalog": {"turn": "1"},
+        "stop_reason": None,
         "messages": [AIMessage("hello")],
     }
     step = step_of(event(result))
     assert step is not None
     assert step.says == ("hello", "route: small, It is cheapest.")
-    own = step_of(event({"guard": "the user's own"}))
+    own = step_of(event({"guard": "the user's own", "stop_reason": "a loop", "n": None}))
     assert own is not None
-    assert own.says == ("guard = the user's own",)
+    assert own.says == ("guard = the user's own", "stop_reason = a loop", "n = null")
 
 
 def test_other_events_are_no_steps() -> None:
