@@ -48,7 +48,7 @@ def test_there_is_something_to_check() -> None:
 def test_python_parses_and_scripts_are_there(path: Path) -> None:
     text = path.read_text()
     for block in BLOCK.findall(text):
-        ast.parse(block)
+        compile(block, str(path), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     owner = next(parent for parent in path.parents if (parent / "SKILL.md").exists())
     for script in SCRIPT.findall(text):
         assert (owner / script).is_file(), script
