@@ -96,11 +96,13 @@ def _imports(tree: ast.Module) -> dict[str, str]:
 
 
 def _dotted(node: ast.expr, known: dict[str, str]) -> str:
-    if isinstance(node, ast.Name):
-        return known.get(node.id, node.id)
-    if isinstance(node, ast.Attribute):
-        return f"{_dotted(node.value, known)}.{node.attr}"
-    return ""
+    """`a.b.c` as written, its first name resolved; with nothing before the first dot of `f().x`."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    first = known.get(node.id, node.id) if isinstance(node, ast.Name) else ""
+    return ".".join([first, *reversed(parts)])
 
 
 def _blocking_calls(tree: ast.Module, file: Path, known: dict[str, str]) -> Iterator[Check]:

@@ -6,7 +6,9 @@ import ast
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,17 @@ def examine(path: Path) -> Iterator[Check]:
         hint = 'Write an object: {"graphs": {…}}.'
         yield Check("fault", TOPIC, f"{path}: not an object", hint, "config.malformed")
         return
-    findings = [
-        *_form(config),
-        *_factories(config),
-        *_graphs(config, path.parent),
-        *_surroundings(config, path.parent),
-    ]
+    try:
+        findings = [
+            *_form(config),
+            *_factories(config),
+            *_graphs(config, path.parent),
+            *_surroundings(config, path.parent),
+        ]
+    except RecursionError:
+        said, hint = f"{path}: an entry is nested too deeply", "A place is a text, or one object."
+        yield Check("fault", TOPIC, said, hint, "config.malformed")
+        return
     yield from findings
     if not any(each.verdict in {"fault", "warning"} for each in findings):
         yield Check("ok", TOPIC, f"{path}: {len(config['graphs'])} graphs")
@@ -95,9 +102,14 @@ def _place(
         yield Check("fault", TOPIC, said, hint, "config.no_file")
         return
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+        tree = _parsed(file)
     except (OSError, SyntaxError, ValueError) as fault:
         yield Check("fault", TOPIC, f"{name}: {file}: {fault}", "Correct it.", "config.no_python")
+        return
+    except (RecursionError, MemoryError, SystemError) as fault:
+        said = f"{name}: {file} was not examined: too deeply nested ({type(fault).__name__})"
+        hint = "Move what is generated, or deeply nested, into a module of its own."
+        yield Check("warning", TOPIC, said, hint, "config.too_deep")
         return
     names = top_level_names(tree)
     if attribute not in names and "*" not in names:
@@ -108,23 +120,48 @@ def _place(
     yield from in_code(tree, file, attribute if served else None, bounded=bounded)
 
 
+def _parsed(file: Path) -> ast.Module:
+    """The module's tree, from its bytes: they tell their own encoding.
+
+    Python up to 3.11.7 answers deep nesting with a SystemError
+    (https://github.com/python/cpython/issues/106905).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own; what is asked here is whether it is Python
+        return ast.parse(file.read_bytes(), filename=str(file))
+
+
 def _file_of(source: str, folder: Path) -> Path | None:
     if source.endswith(".py"):
-        path = folder / source
-        return path if path.is_file() else None
-    near = folder.joinpath(*source.split(".")).with_suffix(".py")
-    if near.is_file():
-        return near
+        return _file(folder, source)
+    near = _file(folder, f"{source.replace('.', '/')}.py")
+    return near if near is not None else _installed(source)
+
+
+def _file(folder: Path, name: str) -> Path | None:
     try:
-        spec = find_spec(source)
-    except (ImportError, ValueError):
+        return folder / name if (folder / name).is_file() else None
+    except (OSError, ValueError):  # longer than a path can be
         return None
-    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _installed(module: str) -> Path | None:
+    """A module's file; unlike `find_spec` alone, without importing the packages it lies in."""
+    first, *rest = module.split(".")
+    try:
+        spec = find_spec(first)
+        for part in rest:
+            if spec is None or spec.submodule_search_locations is None:
+                return None
+            spec = PathFinder.find_spec(f"{spec.name}.{part}", spec.submodule_search_locations)
+    except (ImportError, ValueError, OSError):
+        return None
+    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
 
 
 def _surroundings(config: Mapping[str, Any], folder: Path) -> Iterator[Check]:
     env = config.get("env")
-    if isinstance(env, str) and not (folder / env).is_file():
+    if isinstance(env, str) and _file(folder, env) is None:
         hint = "Make the file, or remove `env`."
         yield Check("fault", TOPIC, f"env: {env!r} does not exist", hint, "config.no_env")
     if "checkpointer" not in config:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ast
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +117,83 @@ def test_each_trap_is_found(
         assert found[name] == verdict
     if not expected:
         assert found == {}
+
+
+@pytest.mark.parametrize("depth", [3_000, 200_000])
+@pytest.mark.parametrize(
+    "nested",
+    [
+        lambda n: "graph = " + "-" * n + "1",
+        lambda n: "graph = " + "(" * n + ")" * n,
+        lambda n: "graph = a" + ".b" * n,
+        lambda n: "graph = a" + "()" * n,
+        lambda n: "graph = 1" + "+1" * n,
+        lambda n: "if 1: graph = 1\n" + "elif 2: pass\n" * n,
+        lambda n: f"async def f():\n    a{'.b' * n}()\ngraph = 1",
+    ],
+    ids=["signs", "brackets", "attributes", "calls", "sums", "branches", "call"],
+)
+def test_deeply_nested_code_is_a_finding(
+    tmp_path: Path, nested: Callable[[int], str], depth: int
+) -> None:
+    found = look(tmp_path, nested(depth) + "\n", checkpointer=None)
+    if depth > 100_000:  # beyond what any supported Python builds a tree of
+        assert found.keys() & {"config.too_deep", "config.no_python"}
+
+
+@pytest.mark.parametrize("fault", [RecursionError, MemoryError, SystemError])
+def test_each_way_in_which_python_gives_up_on_code_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
+) -> None:
+    def give_up(*_: object, **__: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(ast, "parse", give_up)
+    assert look(tmp_path) == {"config.too_deep": "warning"}
+
+
+def test_long_chains_of_names_are_followed(tmp_path: Path) -> None:
+    code = f"\nimport time\nasync def f():\n    a{'.b' * 900}()\n    time.sleep(1)\n"
+    assert look(tmp_path, GOOD + code) == {"code.blocking": "fault"}
+
+
+def test_code_is_read_in_the_encoding_it_names_and_its_warnings_stay_its_own(
+    tmp_path: Path,
+) -> None:
+    look(tmp_path)
+    for data in (
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        f"# -*- coding: latin-1 -*-\n{GOOD}name = 'é'\n".encode("latin-1"),
+        f"{GOOD}pattern = '\\d'\n".encode(),
+    ):
+        (tmp_path / "agent.py").write_bytes(data)
+        assert codes(list(examine(tmp_path / "langgraph.json"))) == {}
+
+
+@pytest.mark.parametrize("place", ["", ".", "..", "a..b", "\0", "x" * 5_000, "sys"])
+@pytest.mark.parametrize("suffix", ["", ".py"])
+def test_a_place_that_cannot_be_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, suffix: str
+) -> None:
+    look(tmp_path, graphs={"a": f"{place}{suffix}:graph"}, env="x" * 5_000)
+    monkeypatch.chdir(tmp_path)
+    found = codes(list(examine(Path("langgraph.json"))))
+    assert found == {"config.no_file": "fault", "config.no_env": "fault"}
+
+
+def test_code_of_an_installed_package_is_found_without_running_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "elsewhere" / "that_package" / "inner"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("raise SystemExit('it was run')")
+    (package / "__init__.py").write_text("raise SystemExit('it was run')")
+    (package / "agent.py").write_text(GOOD)
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    assert look(tmp_path, graphs={"a": "that_package.inner.agent:graph"}) == {}
+    assert look(tmp_path, graphs={"a": "that_package.none.agent:graph"}) == {
+        "config.no_file": "fault"
+    }
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="the trap is Python 3.11's")
