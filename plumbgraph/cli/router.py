@@ -14,9 +14,12 @@ from plumbgraph.errors import MissingExtra, SettingsError
 
 if TYPE_CHECKING:
     from plumbgraph.routing.feedback import OutcomeRow
+    from plumbgraph.routing.outcomes import Tallies
     from plumbgraph.routing.training import Comparison
 
 app = typer.Typer(no_args_is_help=True)
+
+_LISTED = 8
 
 Source = Annotated[
     str, typer.Argument(help="A file of outcomes as JSON lines, or langsmith:DATASET.")
@@ -106,26 +109,36 @@ def explain(
 ) -> None:
     """Say which model would answer a request, why, and what was refused by which rule."""
     from plumbgraph.routing import Aim, CostRouter, Request, TextPredictor  # noqa: PLC0415 - quick start
-    from plumbgraph.routing.outcomes import Outcome  # noqa: PLC0415 - as above
     from plumbgraph.routing.predict import load_text_model  # noqa: PLC0415 - as above
     from plumbgraph.routing.tokens import text_bounds  # noqa: PLC0415 - as above
 
     predict = TextPredictor(load_text_model(text_model)) if text_model else None
     router = CostRouter(model, aim=Aim.quality(quality), predict=predict)
     known = _rows(str(outcomes)) if outcomes else []
-    router.tallies.add_all(Outcome(row.task, row.model, row.score) for row in known)
+    router.tallies.add_all(row.outcome() for row in known)
     bounds = text_bounds(text)
-    decision = router.decide(
-        Request(
-            text=text,
-            node=node,
-            task=task,
-            input_tokens=bounds.expected,
-            worst_input_tokens=bounds.worst,
-        )
+    request = Request(
+        text=text,
+        node=node,
+        task=task,
+        input_tokens=bounds.expected,
+        worst_input_tokens=bounds.worst,
     )
+    decision = router.decide(request)
+    note = _other_cells(request.cell, router.tallies) if known else ""
     out = Out(json=json)
-    out.show(decision.to_dict(), lambda: _show_decision(out, decision))
+    value = {**decision.to_dict(), "cell": request.cell, "note": note}
+    out.show(value, lambda: _show_decision(out, decision, note))
+
+
+def _other_cells(cell: str, tallies: Tallies) -> str:
+    """What there is instead, where no outcome speaks for the cell."""
+    found = [key for key, _ in tallies.items()]
+    if any(tallies.speaking(cell, model).count for _, model in found):
+        return ""
+    cells = sorted({name for name, _ in found if name})
+    listed = ", ".join(map(repr, cells[:_LISTED])) + (", …" if len(cells) > _LISTED else "")
+    return f"No outcome stands under {cell!r} (node/skill/task); there are: {listed or 'no tasks'}."
 
 
 def _rows(source: str) -> list[OutcomeRow]:
@@ -233,7 +246,7 @@ def _pair_cells(row: dict[str, Any]) -> tuple[Any, ...]:
     return (*names, difference, interval, saved, row["verdict"])
 
 
-def _show_decision(out: Out, decision: Any) -> None:
+def _show_decision(out: Out, decision: Any, note: str) -> None:
     out.text(f"{decision.model}  ({decision.code})", style="bold")
     out.text(decision.reason)
     rows = [
@@ -243,3 +256,5 @@ def _show_decision(out: Out, decision: Any) -> None:
     out.table(("candidate", "P(ok)", "from", "expected $"), rows)
     for refused in decision.refusals:
         out.text(f"refused: {refused.model} by {refused.rule}: {refused.reason}")
+    if note:
+        out.text(note)

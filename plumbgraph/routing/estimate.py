@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from plumbgraph.routing.catalog import ModelCard
-from plumbgraph.routing.outcomes import Tallies, posterior
+from plumbgraph.routing.outcomes import ALL, Tallies, posterior
 from plumbgraph.routing.prices import Price
 from plumbgraph.routing.values import Estimate, Request, ThreadView
 
@@ -95,13 +95,18 @@ def _p_ok(
     card: ModelCard, request: Request, tallies: Tallies, text: tuple[float, int] | None
 ) -> tuple[float, str]:
     cell, count = posterior(tallies, request.cell, card.name, _prior(card, request))
-    source = f"cell, {count:g} outcomes" if count else "prior"
+    source = f"cell, {count:g} outcomes" if count else _without_cell(tallies, card.name)
     if text is None:
         return cell, source
     p_text, labels = text
     trust = text_trust(labels)
     blended = trust * p_text + (1 - trust) * cell
     return blended, f"{source} + text, {labels} labels"
+
+
+def _without_cell(tallies: Tallies, model: str) -> str:
+    elsewhere = tallies.get(ALL, model).count
+    return f"prior and {elsewhere:g} outcomes of other tasks" if elsewhere else "prior"
 
 
 def _prior(card: ModelCard, request: Request) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plumbgraph.errors import SettingsError
+from plumbgraph.routing.outcomes import ALL, Outcome, renamed
 from plumbgraph.routing.values import Charge
 
 
@@ -20,7 +21,8 @@ class OutcomeRow:
     Attributes:
         model: `provider:name` that answered.
         score: 0 (useless) to 1 (right).
-        task: The task cell.
+        task: The task cell `node/skill/task`, or a bare task label, which speaks for that task
+            whichever node asks; empty for outcomes that speak for all tasks alike.
         text: The request's text, what the text model learns from; may be empty.
         charge_id: Of the ledger; empty for outcomes from elsewhere.
         propensity: With which the model was chosen.
@@ -56,6 +58,15 @@ class OutcomeRow:
             "usd": charge.nano / 1e9,
         }
         return cls(score=score, **{**told, **more})
+
+    def outcome(self) -> Outcome:
+        """What the task cells learn from it.
+
+        An outcome that no charge stands behind was written by hand: where it names the node
+        under which `RouterNode` once decided, it counts under today's name too.
+        """
+        also = ALL if self.charge_id else renamed(self.task)
+        return Outcome(self.task, self.model, self.score, also)
 
 
 class Outcomes(Protocol):
@@ -125,6 +136,9 @@ def parse_row(line: str, source: str) -> OutcomeRow:
         known = OutcomeRow.__dataclass_fields__.keys()
         row = OutcomeRow(**{key: value for key, value in told.items() if key in known})
         wrong = "" if 0 <= float(row.score) <= 1 else f"the score {row.score!r} is not in 0 to 1"
+        for name in ("model", "task", "text", "charge_id"):
+            if not isinstance(value := getattr(row, name), str):
+                wrong = f"{name} is {value!r}, not a string"
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise SettingsError(
             f"{source}: not an outcome: {error}.",

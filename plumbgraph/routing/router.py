@@ -334,4 +334,4 @@ class CostRouter:
         with self._lock:
             if not self._loaded:
                 self._loaded = True
-                self.tallies.add_all(Outcome(row.task, row.model, row.score) for row in rows)
+                self.tallies.add_all(row.outcome() for row in rows)

@@ -96,8 +96,8 @@ class Estimate:
     Attributes:
         model: Its name.
         p_ok: Probability that its answer will do.
-        p_source: What that rests on: `prior`, `cell`, `text` or `cell+text`, with the number of
-            outcomes.
+        p_source: What that rests on: the prior, outcomes of the cell or, where it has none, of
+            other tasks, and the text model, with their numbers.
         expected_nano: Expected nano-dollars of the call, prompt cache considered.
         worst_nano: Nano-dollars that the call cannot exceed.
         later_nano: Expected nano-dollars of a like call once its prompt cache is warm.
