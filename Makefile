@@ -30,7 +30,7 @@ demo: $(READY)  ## watch an agent survive kill -9 on real servers
 	@$(BIN)/plumbgraph demo
 
 test: $(READY)  ## run every test (real PostgreSQL and Valkey, no network)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q --reruns 1 --rerun-show-tracebacks
 
 check: $(READY)  ## lint, types, architecture
 	$(BIN)/ruff check .
