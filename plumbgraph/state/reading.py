@@ -23,7 +23,16 @@ from plumbgraph.state.context import StreamKey, on_branch, read_explicitly, read
 from plumbgraph.state.core import Core
 from plumbgraph.state.frames import Cipher, Item, loads, place, unpack_items, unwrap
 from plumbgraph.state.ids import pack_id, unpack_id
-from plumbgraph.state.refs import Channels, Kind, Ref, Shelf, Tracked, load
+from plumbgraph.state.refs import (
+    Channels,
+    Kind,
+    Numbered,
+    Ref,
+    Shelf,
+    Tracked,
+    load,
+    load_writes,
+)
 from plumbgraph.state.spans import BLOCK, Span
 from plumbgraph.state.statements import CHAIN, ELEMENTS, GET, array
 
@@ -77,11 +86,9 @@ class Write:
     spans: list[int]
     content: bytes
 
-    def refs(self) -> list[tuple[str, Ref]]:
-        """Each write's channel and reference."""
-        logs = self.spans[::3]
-        found = ((name, load(ref, logs)) for name, ref in loads(self.content))
-        return [(name, ref) for name, ref in found if ref is not None]
+    def refs(self) -> list[Numbered]:
+        """Each write's index, channel and reference."""
+        return load_writes(self.slot, loads(self.content), self.spans[::3])
 
 
 def get(core: Core, stream: StreamKey, checkpoint_id: str | None) -> SqlPlan[Stored | None]:
@@ -207,7 +214,7 @@ def to_tuple(
     """The checkpoint with its values decoded; they belong to the caller alone."""
     refs = stored.refs()
     writes = [(write, write.refs()) for write in stored.writes]
-    named = [*refs.values(), *(ref for _, found in writes for _, ref in found)]
+    named = [*refs.values(), *(ref for _, found in writes for _, _, ref in found)]
     items = yield from items_of(core, named, stored.cipher)
     skeleton = load_item(serde, _item(stored.opened()[0]))
     values: dict[str, Any] = {}
@@ -245,28 +252,37 @@ def _tuple(
     )
 
 
+def in_order(
+    writes: Iterable[tuple[Write, list[Numbered]]],
+) -> list[tuple[Write, str, Ref]]:
+    """Writes in the order in which a live run applies them; of two under one index the first."""
+    found: dict[tuple[str, int], tuple[Any, Write, str, Ref]] = {}
+    for write, refs in sorted(writes, key=lambda pair: pair[0].slot):
+        for at, channel, ref in refs:
+            key = writes_sort_key(write.path, write.task, at)
+            found.setdefault((write.task, at), (key, write, channel, ref))
+    return [each[1:] for each in sorted(found.values(), key=operator.itemgetter(0))]
+
+
 def _pending(
-    writes: Iterable[tuple[Write, list[tuple[str, Ref]]]],
+    writes: Iterable[tuple[Write, list[Numbered]]],
     serde: SerializerProtocol,
     items: Mapping[Span, list[Item | None]],
     molds: Molds | None = None,
 ) -> list[PendingWrite]:
-    found = []
-    for write, refs in writes:
-        for at, (channel, ref) in enumerate(refs):
-            key = writes_sort_key(write.path, write.task, write.slot + at)
-            found.append((key, write.task, channel, decode(serde, ref, items, molds)[0]))
-    found.sort(key=operator.itemgetter(0))
-    return [(task, channel, value) for _, task, channel, value in found]
+    return [
+        (write.task, channel, decode(serde, ref, items, molds)[0])
+        for write, channel, ref in in_order(writes)
+    ]
 
 
 def _shelves(
-    writes: Iterable[tuple[Write, list[tuple[str, Ref]]]],
+    writes: Iterable[tuple[Write, list[Numbered]]],
     items: Mapping[Span, list[Item | None]],
 ) -> dict[str, Shelf]:
     shelves: dict[str, Shelf] = {}
     for _, refs in writes:
-        for channel, ref in refs:
+        for _, channel, ref in refs:
             shelf = shelves.setdefault(channel, Shelf()) if ref.kind is not Kind.INLINE else None
             for span in ref.spans:
                 for position, raw in enumerate(items[span], span[1]):
@@ -306,10 +322,10 @@ class _Walk:
         sought = [name for name in self.channels if name not in self.seeds]
         refs = {name: ref for name, ref in stored.refs().items() if name in sought}
         writes = [
-            (write, [(name, ref) for name, ref in write.refs() if name in sought])
+            (write, [named for named in write.refs() if named[1] in sought])
             for write in stored.writes
         ]
-        named = [ref for _, found in writes for _, ref in found]
+        named = [ref for _, found in writes for _, _, ref in found]
         items = yield from items_of(self.core, [*refs.values(), *named], stored.cipher)
         self.backwards.append(_pending(writes, self.serde, items))
         for name, shelf in _shelves(writes, items).items():

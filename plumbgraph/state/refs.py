@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -121,3 +121,36 @@ def load(stored: Sequence[Any] | None, logs: Sequence[int]) -> Ref | None:
 def spans_of(refs: Iterable[Ref | None]) -> list[Span]:
     """One covering range for each log that the references name."""
     return covering(span for ref in refs if ref is not None for span in ref.spans)
+
+
+Numbered: TypeAlias = tuple[int, str, Ref]
+"""One write of a task: its index, its channel and its value."""
+
+
+def dump_writes(slot: int, writes: Iterable[Numbered], logs: Mapping[int, int]) -> list[Any]:
+    """The stored form of a row of writes; an index that does not follow stands before its write."""
+    stored: list[Any] = []
+    following = slot
+    for at, channel, ref in writes:
+        if at != following:
+            stored.append([at, None])
+        stored.append([channel, dump(ref, logs)])
+        following = at + 1
+    return stored
+
+
+def load_writes(slot: int, stored: Sequence[Sequence[Any]], logs: Sequence[int]) -> list[Numbered]:
+    """The writes of a stored form; see `load`."""
+    named = [(name, ref) for name, content in stored if (ref := load(content, logs)) is not None]
+    return [(at, *each) for at, each in zip(indexes_of(slot, stored), named, strict=True)]
+
+
+def indexes_of(slot: int, stored: Iterable[Sequence[Any]]) -> Iterator[int]:
+    """The index of each write of a stored form."""
+    at = slot
+    for name, content in stored:
+        if content is None:
+            at = name
+        else:
+            yield at
+            at += 1

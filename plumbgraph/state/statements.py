@@ -110,11 +110,11 @@ PUT_WRITES = (
         substr(%(bodies)s::bytea, w.start, w.size)
     FROM ok, unnest(%(at)s::smallint[], %(counts)s::smallint[], %(spans)s::text[],
         %(row_starts)s::int[], %(row_sizes)s::int[]) AS w(slot, n, spans, start, size)
+    -- A row begins where those its writer saw end, so of two that saw the same one is too late.
     WHERE w.slot < 0 OR NOT EXISTS (
         SELECT FROM {schema}.write h
         WHERE h.stream = ok.id AND h.checkpoint = %(id)s AND h.task = %(task)s
-            AND h.slot >= 0 AND h.slot <> w.slot
-            AND h.slot < w.slot + w.n AND w.slot < h.slot + h.n)
+            AND h.slot > w.slot)
     ON CONFLICT (stream, checkpoint, task, slot) DO UPDATE
     SET body = excluded.body, spans = excluded.spans WHERE write.slot < 0
     RETURNING slot
@@ -126,7 +126,7 @@ FROM (VALUES (1)) AS one LEFT JOIN gate ON true LEFT JOIN here ON true LEFT JOIN
 )
 
 STORED_WRITES = """
-SELECT w.slot, w.n FROM {schema}.thread t
+SELECT w.slot, w.n, w.body FROM {schema}.thread t
 JOIN {schema}.stream s ON s.thread = t.id AND s.ns = %(ns)s
 JOIN {schema}.write w ON w.stream = s.id AND w.checkpoint = %(id)s AND w.task = %(task)s
 WHERE t.tenant = %(tenant)s AND t.thread_id = %(thread)s"""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, writes_sort_key
+from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
@@ -15,8 +15,8 @@ from plumbgraph.state.codec import decode, load_item
 from plumbgraph.state.core import Core
 from plumbgraph.state.frames import Item
 from plumbgraph.state.ids import unpack_id
-from plumbgraph.state.reading import Stored, Write, absorb, items_of
-from plumbgraph.state.refs import Kind, Ref
+from plumbgraph.state.reading import Stored, Write, absorb, in_order, items_of
+from plumbgraph.state.refs import Kind, Numbered, Ref
 from plumbgraph.state.spans import Span, minus
 from plumbgraph.state.statements import STEPS
 
@@ -69,7 +69,7 @@ class _Opened:
     skeleton: Mapping[str, Any]
     metadata: Mapping[str, Any]
     refs: Mapping[str, Ref]
-    writes: Sequence[tuple[Write, list[tuple[str, Ref]]]]
+    writes: Sequence[tuple[Write, list[Numbered]]]
 
     @property
     def deltas(self) -> set[str]:
@@ -182,13 +182,9 @@ def _delta_writes(each: _Opened, parent: _Opened | None) -> dict[str, list[Ref]]
     if parent is None or not each.deltas:
         return {}
     found: dict[str, list[Ref]] = {}
-    ordered = sorted(
-        parent.writes, key=lambda pair: writes_sort_key(pair[0].path, pair[0].task, pair[0].slot)
-    )
-    for write, refs in ordered:
-        for name, ref in refs:
-            if write.slot >= 0 and name in each.deltas:
-                found.setdefault(name, []).append(ref)
+    for write, name, ref in in_order(parent.writes):
+        if write.slot >= 0 and name in each.deltas:
+            found.setdefault(name, []).append(ref)
     return found
 
 
@@ -211,7 +207,7 @@ def _info(
         (write.task, name, decode(serde, ref, {})[0])
         for write, refs in each.writes
         if write.slot < 0
-        for name, ref in refs
+        for _, name, ref in refs
     ]
     return StepInfo(
         checkpoint_id=unpack_id(stored.id),

@@ -16,7 +16,7 @@ from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.state.codec import Encoder
 from plumbgraph.state.context import Claim, StreamKey
 from plumbgraph.state.core import Core
-from plumbgraph.state.frames import Cipher, Item, pack_items, place, wrap
+from plumbgraph.state.frames import Cipher, loads, pack_items, place, unwrap, wrap
 from plumbgraph.state.gate import (
     ATTEMPTS,
     Verdict,
@@ -28,7 +28,7 @@ from plumbgraph.state.gate import (
 )
 from plumbgraph.state.ids import checked_text, pack_id
 from plumbgraph.state.pace import FLUSH
-from plumbgraph.state.refs import Ref, Shelf, dump, spans_of
+from plumbgraph.state.refs import Numbered, Shelf, dump_writes, indexes_of, spans_of
 from plumbgraph.state.statements import PUT_WRITES, STORED_WRITES, array, arrays
 
 
@@ -53,15 +53,15 @@ def put_writes(core: Core, ask: WritesRequest) -> SqlPlan[None]:
         ClaimLost: The claim this call was made under has run out or passed on.
         ThreadBusy: Another process has claimed the thread.
     """
-    stored: set[int] = set()
+    held = _Held()
     later = core.paces.may_wait(ask.stream, ask.checkpoint_id)
     cipher = yield from core.writing_cipher(*ask.stream[:2])
     for _ in range(ATTEMPTS):
         encoder = Encoder(ask.serde, core.book, core.cached, ask.stream, seal=False)
         try:
-            rows = _write_rows(ask, encoder, stored, cipher)
+            rows = _write_rows(ask, encoder, held, cipher)
             if not rows:
-                return
+                break
             params = _writes_params(core, ask, encoder, rows, cipher)
             reply = (yield (Statement(PUT_WRITES, {**params, "later": later}),))[0][0]
         except errors.UniqueViolation:
@@ -85,9 +85,12 @@ def put_writes(core: Core, ask: WritesRequest) -> SqlPlan[None]:
             if not core.paces.followed(ask.stream, ask.checkpoint_id) and later:
                 yield (Statement(FLUSH),)
             return
-        found = (yield (Statement(STORED_WRITES, _writes_key(ask)),))[0]
-        stored = {slot + at for slot, n in found for at in range(n)}
-    raise contended(ask.stream)
+        held = _held(ask, (yield (Statement(STORED_WRITES, _writes_key(ask)),))[0], cipher)
+    else:
+        raise contended(ask.stream)
+    if held.indexes:
+        # Whoever stored them may not have flushed them yet.
+        yield (Statement(FLUSH),)
 
 
 def _hand_over(core: Core, ask: WritesRequest, encoder: Encoder) -> None:
@@ -106,36 +109,56 @@ def _hand_over(core: Core, ask: WritesRequest, encoder: Encoder) -> None:
 _Row = tuple[int, int, str, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A task's writes that are stored: their indexes, and where their last row ends."""
+
+    indexes: frozenset[int] = frozenset()
+    end: int = 0
+
+
+def _held(ask: WritesRequest, found: Sequence[Sequence[Any]], cipher: Cipher | None) -> _Held:
+    rows = [(slot, slot + n, body) for slot, n, body in found if slot >= 0]
+    indexes = {
+        at
+        for slot, _, body in rows
+        for at in indexes_of(slot, loads(unwrap(body, cipher, _bound(ask, slot))))
+    }
+    return _Held(frozenset(indexes), max((end for _, end, _ in rows), default=0))
+
+
 def _write_rows(
-    ask: WritesRequest, encoder: Encoder, stored: set[int], cipher: Cipher | None
+    ask: WritesRequest, encoder: Encoder, held: _Held, cipher: Cipher | None
 ) -> list[_Row]:
-    rows: list[_Row] = []
-    run: list[tuple[str, Ref]] = []
+    special: dict[int, Numbered] = {}
+    ordinary: list[Numbered] = []
     for at, (channel, value) in enumerate(ask.writes):
-        special = WRITES_IDX_MAP.get(channel)
-        if special is not None:
-            rows.append(_row(ask, cipher, special, [(channel, encoder.inline(value))]))
-        elif at not in stored:
-            run.append((channel, encoder.encode(channel, value)[0]))
-            continue
-        if run:
-            rows.append(_row(ask, cipher, at - len(run), run))
-            run = []
-    if run:
-        rows.append(_row(ask, cipher, len(ask.writes) - len(run), run))
-    return list({row[0]: row for row in rows}.values())
+        slot = WRITES_IDX_MAP.get(channel)
+        if slot is not None:
+            special[slot] = (slot, channel, encoder.inline(value))
+        elif at not in held.indexes:
+            ordinary.append((at, channel, encoder.encode(channel, value)[0]))
+    # In the order of their keys, so that two writers of a task never wait for each other.
+    rows = [_row(ask, cipher, slot, 1, [special[slot]]) for slot in sorted(special)]
+    if ordinary:
+        n = max(ordinary[-1][0] + 1 - held.end, 1)
+        rows.append(_row(ask, cipher, held.end, n, ordinary))
+    return rows
 
 
 def _row(
-    ask: WritesRequest, cipher: Cipher | None, slot: int, writes: Sequence[tuple[str, Ref]]
+    ask: WritesRequest, cipher: Cipher | None, slot: int, n: int, writes: Sequence[Numbered]
 ) -> _Row:
-    spans = spans_of(ref for _, ref in writes)
+    spans = spans_of(ref for _, _, ref in writes)
     numbers = {log: at for at, (log, _, _) in enumerate(spans)}
-    content: list[Item] = [[channel, dump(ref, numbers)] for channel, ref in writes]  # type: ignore[misc]
+    content = dump_writes(slot, writes, numbers)
+    named = array([number for span in spans for number in span])
+    return slot, n, named, wrap(pack_items(content), cipher, _bound(ask, slot))
+
+
+def _bound(ask: WritesRequest, slot: int) -> bytes:
     ids = pack_id(ask.checkpoint_id) or b"", pack_id(ask.task_id) or b""
-    bound = place("write", ask.stream[2], *ids, slot)
-    named = array([n for span in spans for n in span])
-    return slot, len(writes), named, wrap(pack_items(content), cipher, bound)
+    return place("write", ask.stream[2], *ids, slot)
 
 
 def _writes_key(ask: WritesRequest) -> dict[str, Any]:
