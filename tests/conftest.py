@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import redis
 from blockbuster import blockbuster_ctx
+from hypothesis import HealthCheck
 from hypothesis import settings as examples
 from psycopg.conninfo import conninfo_to_dict
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 OPT_IN = ("crash", "soak", "cluster", "browser", "phoenix", "pgbouncer", "search_module")
 
-examples.register_profile("same", derandomize=True)
-examples.register_profile("new")
+UNTIMED: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+examples.register_profile("same", derandomize=True, **UNTIMED)
+examples.register_profile("new", **UNTIMED)
 
 
 def pytest_configure(config: pytest.Config) -> None:

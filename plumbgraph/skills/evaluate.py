@@ -88,7 +88,7 @@ def read_cases(path: Path | str) -> list[Case]:
                 kind, names, query = (cell.strip() for cell in row)
                 accepted = frozenset() if kind == NONE else frozenset(names.split("|")) - {"", "-"}
                 cases.append(Case(kind, accepted, query))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SettingsError(f"{str(path)!r} cannot be read: {error}.") from error
     if not cases:
         raise SettingsError(f"{str(path)!r} holds no case.")

@@ -38,6 +38,7 @@ from plumbgraph.policy.urls import parse_filter
 from plumbgraph.routing.feedback import JsonlOutcomes
 from plumbgraph.routing.predict import load_text_model
 from plumbgraph.settings import Settings
+from plumbgraph.skills.evaluate import read_cases
 from plumbgraph.skills.frontmatter import read_body, read_frontmatter
 from plumbgraph.skills.lock import read_lock
 from plumbgraph.skills.package import read_manifest
@@ -216,6 +217,10 @@ VALUE = SERDE.dumps_typed({"a": [1, "x", None, 2.5, {"b": (1, 2)}]})[1]
 TARGETS: dict[str, Target] = {
     "skill_md": Target(skill_md, (SKILL, b"---\n---\n", b"# only a body")),
     "skill_manifest": Target(read_manifest, (MANIFEST,)),
+    "skill_cases": Target(
+        lambda data: read_cases(file("cases.tsv", data)),
+        (b"direct\tpdf|doc\tread this PDF\nnone\t-\tbook a table\n",),
+    ),
     "skills_lock": Target(
         lambda data: read_lock(file("skills.lock", data)), (json.dumps(LOCK).encode(),)
     ),

@@ -202,7 +202,8 @@ def test_the_skill_author_asks_before_it_runs_a_script(client: Any, dev_server: 
     draft = dev_server.folder / "workspace" / "release-notes" / "SKILL.md"
     assert draft.read_text().startswith("---")
     done = client.runs.wait(thread, "skill_author", command={"resume": asked["answer"]})
-    assert "release-notes: sound" in done["messages"][-2]["content"]
+    assert "release-notes: sound" in done["messages"][-4]["content"]
+    assert done["messages"][-2]["content"].startswith("First for 100% of 2 requests.")
 
 
 def test_a_sleep_asks_about_contested_facts(client: Any, dev_server: Server) -> None:

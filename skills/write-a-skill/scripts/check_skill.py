@@ -57,9 +57,11 @@ def file_faults(folder: Path, body: str) -> list[str]:
     for name in sorted(there):
         if name.endswith(".py"):
             try:
-                ast.parse((folder / name).read_text("utf-8"))
+                ast.parse((folder / name).read_bytes())
             except SyntaxError as error:
                 faults.append(f"{name} line {error.lineno}: {error.msg}")
+            except (ValueError, RecursionError, MemoryError, SystemError) as error:
+                faults.append(f"{name} does not parse: {error}")
     return faults
 
 
@@ -70,7 +72,7 @@ def main(where: str) -> int:
     if not path.is_file():
         print(f"there is no {path}")
         return 1
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     parts = re.split(r"^---[ \t]*$", text, maxsplit=2, flags=re.MULTILINE)
     if len(parts) != 3 or parts[0].strip():  # noqa: PLR2004 - before, frontmatter, body
         print("the file does not begin with frontmatter between two --- lines")
