@@ -9,7 +9,7 @@ import re
 import select
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -37,6 +37,7 @@ _REPEATABLE = (*_POOLED_AWAY, errors.AdminShutdown)
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _WAIT_S = 15.0
 _WHO = "SELECT pg_backend_pid()"
+_NOTHING = "ROLLBACK"  # of what was sent before a statement that could not be
 _FAREWELL = 4  # reads until end-of-file shows behind the server's last words
 
 
@@ -211,8 +212,13 @@ class Database:
             connection.prepare_threshold = self._prepare
             if len(batch) == 1:
                 return [self._execute(connection, batch[0]).fetched()]
-            with connection.pipeline(), connection.transaction():
-                cursors = [self._execute(connection, statement) for statement in batch]
+            with connection.pipeline():  # the server makes one transaction of what it holds
+                try:
+                    cursors = [self._execute(connection, statement) for statement in batch]
+                except BaseException:
+                    with suppress(psycopg.Error):
+                        connection.execute(_NOTHING)
+                    raise
             return [cursor.fetched() for cursor in cursors]
 
     async def _aattempt(self, batch: Batch) -> Replies:
@@ -222,8 +228,13 @@ class Database:
             connection.prepare_threshold = self._prepare
             if len(batch) == 1:
                 return [await (await self._aexecute(connection, batch[0])).afetched()]
-            async with connection.pipeline(), connection.transaction():
-                cursors = [await self._aexecute(connection, statement) for statement in batch]
+            async with connection.pipeline():
+                try:
+                    cursors = [await self._aexecute(connection, statement) for statement in batch]
+                except BaseException:
+                    with suppress(psycopg.Error):
+                        await connection.execute(_NOTHING)
+                    raise
             return [await cursor.afetched() for cursor in cursors]
 
     def _execute(self, connection: Connection[Any], statement: Statement) -> _Cursor:

@@ -47,6 +47,40 @@ def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
     assert database.send((Statement("SELECT count(*) FROM {schema}.t"),)) == [[(0,)]]
 
 
+_UNSENDABLE = (
+    Statement("INSERT INTO {schema}.t VALUES (1)"),
+    # psycopg refuses the text when the statement before is sent already
+    Statement("INSERT INTO {schema}.t SELECT length(%s::text)", ("\0",)),
+)
+_TABLE = Statement("CREATE TABLE {schema}.t (a int)")
+_COUNT = Statement("SELECT count(*) FROM {schema}.t")
+
+
+def test_a_batch_that_cannot_be_sent_whole_leaves_nothing(database: Database) -> None:
+    database.send((_TABLE,))
+    with pytest.raises(psycopg.DataError, match="NUL"):
+        database.send(_UNSENDABLE)
+    assert database.send((_COUNT,)) == [[(0,)]]
+
+
+async def test_a_batch_that_is_cut_short_leaves_nothing(database: Database) -> None:
+    await database.asend((_TABLE,))
+    with pytest.raises(psycopg.DataError, match="NUL"):
+        await database.asend(_UNSENDABLE)
+    insert = Statement("INSERT INTO {schema}.t VALUES (1)")
+    sending = asyncio.create_task(
+        database.asend((insert, Statement("SELECT pg_sleep(30)"), insert))
+    )
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)'"
+    while not (await database.asend((Statement(asked),)))[0][0][0]:  # noqa: ASYNC110 - the server knows
+        await asyncio.sleep(0.01)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert await database.asend((_COUNT,)) == [[(0,)]]
+    await database.aclose()
+
+
 async def test_async_speaks_the_same(database: Database) -> None:
     assert await database.asend((Statement("SELECT %s::text", ("x",)),)) == [[("x",)]]
     both = (Statement("SELECT 2"), Statement("SELECT 3"))
