@@ -8,7 +8,6 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self, TypeAlias, TypeVar
-from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio as aredis
@@ -17,6 +16,7 @@ from redis import exceptions
 from plumbgraph import plan as plans
 from plumbgraph.errors import AccessDenied, StoreUnavailable
 from plumbgraph.redis.cluster import Address, Answers, Routing, Topology, routed
+from plumbgraph.redis.loops import LoopWires
 from plumbgraph.redis.sources import ASYNC, SYNC, Server, source_of, target_of
 from plumbgraph.redis.wires import AsyncWires, Wires, Words
 
@@ -83,7 +83,8 @@ class Redis:
     """A Redis (7.0 or newer) or Valkey (7.2 or newer) server, no modules needed.
 
     Does no I/O until first used and needs no running loop to be made. Each running loop has
-    connections of its own, so that a second `asyncio.run`, worker threads and notebooks all work.
+    connections of its own, so that a second `asyncio.run`, worker threads and notebooks all work;
+    they are closed when the loop ends.
     A cluster is noticed on first use; its nodes are then addressed by the keys of the commands.
 
     Args:
@@ -104,9 +105,7 @@ class Redis:
         self._pool_max = pool_max
         self._timeout_s = timeout_s
         self._sync: dict[Address | None, Wires] = {}
-        self._async: WeakKeyDictionary[
-            asyncio.AbstractEventLoop, dict[Address | None, AsyncWires]
-        ] = WeakKeyDictionary()
+        self._async = LoopWires()
         self._pid = os.getpid()
         self._facts: ServerFacts | None = None
         self._topology: Topology | None = None
@@ -232,7 +231,7 @@ class Redis:
 
     def _wires(self, address: Address | None = None) -> Wires:
         if self._pid != os.getpid():
-            self._pid, self._async, self._sync = os.getpid(), WeakKeyDictionary(), {}
+            self._pid, self._async, self._sync = os.getpid(), LoopWires(), {}
         known = self._sync.get(address)
         if known is None:
             pool = self._source.pool(SYNC, address, self._options(reading=self._timeout_s))
@@ -244,7 +243,7 @@ class Redis:
         return known
 
     def _awires(self, address: Address | None = None) -> AsyncWires:
-        wires = self._async.setdefault(asyncio.get_running_loop(), {})
+        wires = self._async.here()
         if address not in wires:
             # One limit for a whole exchange: redis-py's own costs a task for each command.
             pool = self._source.pool(ASYNC, address, self._options(reading=None))
@@ -268,8 +267,7 @@ class Redis:
 
     async def aclose(self) -> None:
         """Close this loop's connections and the sync ones."""
-        for wires in self._async.pop(asyncio.get_running_loop(), {}).values():
-            await wires.client.aclose()
+        await self._async.aclose()
         self.close()
 
     def __enter__(self) -> Self:

@@ -59,7 +59,7 @@ def check_store(make: Make, *, only: Iterable[str] = ()) -> StoreReport:
     """Hold a store against LangGraph's contract; see `StoreReport.table`.
 
     Groups: contract, namespaces, filters, ttl, races, and versions where supported. Each check
-    gets a store of its own from `make`; none raises.
+    gets a store of its own from `make`, closed after it where it has a `close`; none raises.
 
     Args:
         make: Gives an empty store.
@@ -76,12 +76,21 @@ def check_store(make: Make, *, only: Iterable[str] = ()) -> StoreReport:
 def _checked(group: str, check: Callable[[BaseStore], None], make: Make) -> Check:
     name = check.__name__.removeprefix("check_").replace("_", " ")
     try:
-        check(make())
+        _held_against(check, make())
     except Skipped as reason:
         return Check(group, name, "skipped", str(reason))
     except Exception as error:  # noqa: BLE001 - a failing store is what the kit is there to find
         return Check(group, name, "failed", f"{type(error).__name__}: {error}"[:200])
     return Check(group, name, "passed")
+
+
+def _held_against(check: Callable[[BaseStore], None], store: BaseStore) -> None:
+    try:
+        check(store)
+    finally:
+        close = getattr(store, "close", None)
+        if callable(close):
+            close()
 
 
 __all__ = ["Check", "Make", "StoreReport", "check_store"]

@@ -33,7 +33,6 @@ async def test_async_speaks_the_same(redis_url: str) -> None:
         assert await server.asend((Command("SET", "a", "x"), Command("GET", "a"))) == [True, b"x"]
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_second_loop_and_other_threads(redis_url: str) -> None:
     with Redis(redis_url, pool_max=3) as server:
 
