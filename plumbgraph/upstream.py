@@ -12,6 +12,12 @@ __all__ = ["SAFE_MSGPACK_TYPES", "DeltaSnapshot", "openinference_tracer", "start
 from langgraph._internal._constants import (  # noqa: TID251 - private, see above
     CONFIG_KEY_DURABILITY as CONFIG_KEY_DURABILITY,  # noqa: PLC0414 - a re-export
 )
+
+# Whether a task may have run before is told nowhere else; absent behind a run's first step:
+# https://github.com/langchain-ai/langgraph/pull/3647
+from langgraph._internal._constants import (  # noqa: TID251 - private, see above
+    CONFIG_KEY_RESUMING as CONFIG_KEY_RESUMING,  # noqa: PLC0414 - a re-export
+)
 from langgraph._internal._constants import CONFIG_KEY_RUNTIME as _RUNTIME  # noqa: TID251 - private
 
 # The types a strict reader accepts have no public accessor, and a writer must know them:

@@ -18,16 +18,21 @@ class Running:
 
     Attributes:
         key: Its identity: give it to the outside system as the idempotency key.
-        attempt: 1 for the first, more where an earlier one ended without a record.
+        counted: The number of its attempt, where it was known from the beginning.
         connection: For an effect in our database: psycopg's connection inside the transaction
             that also records the result.
         start: What the marked function does first; not for your use.
     """
 
     key: str
-    attempt: int
+    counted: int = 1
     connection: Any = None
     start: Start | None = field(default=None, repr=False)
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first attempt, more where an earlier one ended without a record."""
+        return self.start.attempt if self.start is not None else self.counted
 
 
 _running: ContextVar[Running | None] = ContextVar("plumbgraph_effect", default=None)
@@ -53,7 +58,7 @@ def covered() -> bool:
 
 
 def start() -> Start | None:
-    """The mark that the function of the running effect makes before anything else, if any."""
+    """What the function of the running effect records before anything else, if it does."""
     found = _running.get()
     return found.start if found is not None else None
 

@@ -16,6 +16,7 @@ from plumbgraph.errors import SettingsError
 
 Marked = TypeVar("Marked", bound=Callable[..., Any] | BaseTool)
 _MARK = "plumbgraph_effect"
+_ITSELF = "plumbgraph_effect_function"
 
 
 @overload
@@ -84,9 +85,11 @@ def spec_of(target: Any) -> Spec | None:
 
 
 def starts_itself(target: Any) -> bool:
-    """Whether nothing of a marked tool or function can run before its mark."""
+    """Whether nothing of a tool or function can run before the marked function itself."""
     if not isinstance(target, BaseTool):
-        return getattr(target, _MARK, None) is not None
+        # What wraps a marked function shows its mark, and comes first.
+        function = getattr(target, "__func__", target)
+        return getattr(function, _ITSELF, None) is function
     inner = [getattr(target, name, None) for name in ("func", "coroutine")]
     functions = [function for function in inner if function is not None]
     return bool(functions) and all(map(starts_itself, functions))
@@ -123,6 +126,7 @@ def _function(function: Callable[..., Any], spec: Spec) -> Callable[..., Any]:
             return function(*args, **kwargs)
 
     setattr(called, _MARK, spec)
+    setattr(called, _ITSELF, called)
     return called
 
 

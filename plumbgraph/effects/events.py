@@ -11,7 +11,7 @@ from plumbgraph.tracing.events import Event
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectIntended(Event):
-    """An effect is recorded as intended and is about to happen."""
+    """An effect is about to be recorded as intended, and then to happen."""
 
     name: ClassVar[str] = "effect.intended"
     effect: str

@@ -12,8 +12,9 @@ from langgraph.config import get_config
 
 from plumbgraph.effects import once, ops, scene, transact
 from plumbgraph.effects import statements as sql
-from plumbgraph.effects.decorator import spec_of
+from plumbgraph.effects.decorator import spec_of, starts_itself
 from plumbgraph.effects.key import alias_of, digest, key_of
+from plumbgraph.effects.news import News
 from plumbgraph.effects.once import Codec, Desk, Task
 from plumbgraph.effects.ops import Do, EffectPlan
 from plumbgraph.effects.repair import Known, OpenCall, known
@@ -57,6 +58,7 @@ class Journal:
         self._turns = Turns()
         self._beats = Heartbeats(self.database, tenant)
         self._desk = Desk(codec or JsonPlusSerializer(), self._beats, self.database, busy_wait_s)
+        self._news = News()
 
     def run(self, plan: EffectPlan[Result]) -> Result:
         """Drive one of the journal's plans, blocking."""
@@ -79,8 +81,11 @@ class Journal:
         """
         here = yield from scene.scene_here(self._line, self.tenant)
         yield from scene.settled(self._line, here, self._wait_s)
-        tasks = yield from once.found_again([self._task(here, *each) for each in calls])
-        yield from once.settle(self._desk, tasks)
+        tasks = [self._task(here, *each) for each in calls]
+        if here.fresh or not tasks:
+            return tasks
+        tasks, rows = yield from once.found_again(tasks)
+        yield from once.settle(self._desk, tasks, rows)
         return tasks
 
     def _task(self, here: Scene, call: Call, spec: Spec) -> Task:
@@ -102,7 +107,7 @@ class Journal:
             function: Does it.
             rejects: Tells a result that means failure, so that SQL in our database is undone.
             starts_itself: Whatever `function` does, it does in a function marked with `@effect`,
-                which then makes the last mark before the effect.
+                which then records the intent as the last thing before the effect.
         """
         do = Do(function, _never)
         if task.spec.in_database:
@@ -135,7 +140,9 @@ class Journal:
         """
         called = _direct(function, args, kwargs)
         (task,) = self.run(self.prepare([called]))
-        result: Result = self.perform(task, lambda: function(*args, **kwargs), starts_itself=True)
+        result: Result = self.perform(
+            task, lambda: function(*args, **kwargs), starts_itself=starts_itself(function)
+        )
         return result
 
     async def acall(
@@ -145,7 +152,7 @@ class Journal:
         called = _direct(function, args, kwargs)
         (task,) = await self.arun(self.prepare([called]))
         # One that is not async would make its mark in the loop.
-        starts = inspect.iscoroutinefunction(function)
+        starts = starts_itself(function) and inspect.iscoroutinefunction(function)
         result: Result = await self.aperform(
             task, lambda: function(*args, **kwargs), starts_itself=starts
         )
@@ -166,31 +173,37 @@ class Journal:
     def _key(self, name: str, args: Any) -> EffectPlan[str]:
         here = yield from scene.scene_here(self._line, self.tenant)
         call = self._turns.numbered(here, Call(name=f"call:{name}", args=digest(args)))
-        return alias_of(here, call) or key_of(here, call)
+        key = alias_of(here, call) or key_of(here, call)
+        self._news.asked(key, fresh=here.fresh)
+        return key
 
     def lookup(self, key: str) -> Entry | None:
         """What is recorded about a model call."""
-        return self.run(_lookup(self.tenant, key))
+        return None if self._news.nothing(key) else self.run(_lookup(self.tenant, key))
 
     async def alookup(self, key: str) -> Entry | None:
         """See `lookup`."""
-        return await self.arun(_lookup(self.tenant, key))
+        return None if self._news.nothing(key) else await self.arun(_lookup(self.tenant, key))
 
     def intent(self, key: str, facts: Mapping[str, Any]) -> None:
         """Record a model call that is about to happen; committed when it returns."""
+        self._news.written(key)
         self.database.send((sql.call_intent(self.tenant, key, _thread(), json.dumps(facts)),))
 
     async def aintent(self, key: str, facts: Mapping[str, Any]) -> None:
         """See `intent`."""
+        self._news.written(key)
         said = sql.call_intent(self.tenant, key, _thread(), json.dumps(facts))
         await self.database.asend((said,))
 
     def done(self, key: str, result: Mapping[str, Any]) -> None:
         """Record a model call's result; the first one stays. Committed when it returns."""
+        self._news.written(key)
         self.database.send((sql.call_done(self.tenant, key, _thread(), json.dumps(result)),))
 
     async def adone(self, key: str, result: Mapping[str, Any]) -> None:
         """See `done`."""
+        self._news.written(key)
         said = sql.call_done(self.tenant, key, _thread(), json.dumps(result))
         await self.database.asend((said,))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
 
@@ -15,7 +15,6 @@ from plumbgraph.effects.doubt import Answer, Doubt, ask
 from plumbgraph.effects.events import (
     EffectDone,
     EffectDoubted,
-    EffectIntended,
     EffectReplayed,
     EffectReturned,
     EffectVoided,
@@ -23,28 +22,17 @@ from plumbgraph.effects.events import (
 from plumbgraph.effects.key import named_here
 from plumbgraph.effects.ops import Do, EffectPlan, look, pause
 from plumbgraph.effects.owner import lives, me
-from plumbgraph.effects.start import Start
+from plumbgraph.effects.start import Recorded, Start, Watch
 from plumbgraph.effects.values import Call, Done, Outcome, Row, Scene, Spec
 from plumbgraph.errors import ClaimLost, EffectInDoubt, StoreUnavailable, ThreadBusy
 from plumbgraph.postgres.pool import Database
 from plumbgraph.tracing.emit import emit
 
+Rows: TypeAlias = dict[str, Row]
 _OPEN = frozenset({"intent", "raised"})
 _LOOK_EVERY_S = 0.1
 _ROUNDS = 5
 _RETRY_AFTER_S = (0.1, 0.3, 1.0, 3.0)
-
-
-class Watch(Protocol):
-    """Knows which effects this process is running, and keeps their heartbeats."""
-
-    def add(self, key: str) -> None:
-        """One begins."""
-
-    def discard(self, key: str) -> None:
-        """One ended."""
-
-    def __contains__(self, key: object) -> bool: ...
 
 
 class Codec(Protocol):
@@ -69,23 +57,29 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call with its key and the declaration of its effect."""
+    """One call with its key and the declaration of its effect.
+
+    Attributes:
+        seen: Something was on record about it when it was prepared.
+    """
 
     scene: Scene
     key: str
     call: Call
     spec: Spec
     alias: str | None = None
+    seen: bool = False
 
 
-def found_again(tasks: Sequence[Task]) -> EffectPlan[list[Task]]:
-    """Tasks that are on record under another key, because their run started over.
+def found_again(tasks: Sequence[Task]) -> EffectPlan[tuple[list[Task], Rows | None]]:
+    """What is on record about tasks, also under another key, because their run started over.
 
     A run that commits only at its end is found by its alias; the name its call has now is noted,
     so that it is found too when this run does commit, for example to ask a person.
+
+    Returns:
+        The tasks with their keys, and their rows; none when they have to be looked up again.
     """
-    if not tasks:
-        return []
     tenant = tasks[0].scene.tenant
     names = {task.key: named_here(task.scene, task.call) for task in tasks}
     replies = yield (
@@ -96,28 +90,33 @@ def found_again(tasks: Sequence[Task]) -> EffectPlan[list[Task]]:
     own, by_alias = sql.rows(replies[0]), dict(replies[1])
     by_name = {row[:3]: row[3] for row in replies[2]}
     found: list[Task] = []
+    renamed = False
     for task in tasks:
         known = None
         if task.key not in own:
             known = by_alias.get(task.alias) or by_name.get((*names[task.key], task.call.name))
         if known is not None:
+            renamed = True
             yield (sql.rename(tenant, known, *names[task.key]),)
-        found.append(replace(task, key=known) if known else task)
-    return found
+        found.append(replace(task, key=known or task.key, seen=bool(known) or task.key in own))
+    return found, None if renamed else own
 
 
-def settle(desk: Desk, tasks: Sequence[Task]) -> EffectPlan[None]:
+def settle(desk: Desk, tasks: Sequence[Task], rows: Rows | None = None) -> EffectPlan[None]:
     """Clear up what a crash left open, before anything runs: reconcile, or ask.
 
     Afterwards no task is in doubt, unless its effect may safely run again.
+
+    Args:
+        desk: What to work with.
+        tasks: The calls.
+        rows: What is on record about them, where somebody has just looked.
 
     Raises:
         ThreadBusy: Another live process is running one of them.
         GraphInterrupt: A person is asked.
     """
-    if not tasks:
-        return
-    rows = yield from _quiet_rows(desk, tasks)
+    rows = yield from _quiet_rows(desk, tasks, rows)
     doubts: list[Doubt] = []
     for task in tasks:
         row = rows.get(task.key)
@@ -141,9 +140,6 @@ def _doubtful(desk: Desk, task: Task, row: Row) -> EffectPlan[bool]:
     """Whether only a person can tell; what the effect's declaration can tell is recorded."""
     if row.state not in _OPEN:
         return False
-    if row.unbegun and (yield (sql.not_begun(task.scene.tenant, task.key, row),))[0]:
-        emit(EffectVoided(effect=task.call.name, key=task.key, reason="not begun"))
-        return False
     answer = yield from _reconciled(task, row)
     if answer is Outcome.UNKNOWN:
         emit(EffectDoubted(effect=task.call.name, key=task.key, error=row.error))
@@ -153,12 +149,13 @@ def _doubtful(desk: Desk, task: Task, row: Row) -> EffectPlan[bool]:
     return False
 
 
-def _quiet_rows(desk: Desk, tasks: Sequence[Task]) -> EffectPlan[dict[str, Row]]:
+def _quiet_rows(desk: Desk, tasks: Sequence[Task], rows: Rows | None) -> EffectPlan[Rows]:
     """What is recorded about the tasks, once no live process is at any of them."""
     waited = 0.0
+    look_up = sql.look(tasks[0].scene.tenant, [task.key for task in tasks])
     while True:
-        keys = [task.key for task in tasks]
-        rows = sql.rows((yield (sql.look(tasks[0].scene.tenant, keys),))[0])
+        if rows is None:
+            rows = sql.rows((yield (look_up,))[0])
         begun = {key: row for key, row in rows.items() if row.state == "intent"}
         if not begun or not (yield _any_busy(desk, begun)):
             return rows
@@ -169,7 +166,7 @@ def _quiet_rows(desk: Desk, tasks: Sequence[Task]) -> EffectPlan[dict[str, Row]]
                 thread_id=tasks[0].scene.thread_id,
             )
         yield pause(_LOOK_EVERY_S)
-        waited += _LOOK_EVERY_S
+        waited, rows = waited + _LOOK_EVERY_S, None
 
 
 def _any_busy(desk: Desk, begun: dict[str, Row]) -> Do:
@@ -236,77 +233,76 @@ def perform(desk: Desk, task: Task, do: Do, *, starts_itself: bool) -> EffectPla
         desk: What to work with.
         task: The call.
         do: Makes it.
-        starts_itself: The marked function makes the last mark before the effect.
+        starts_itself: The marked function records the intent, right before the effect.
 
     Raises:
         EffectInDoubt: It is in doubt; `settle` was not asked, or somebody was faster.
         ClaimLost: While it ran, another process took it over.
     """
-    attempt = yield from _begun(desk, task)
-    if isinstance(attempt, Row):
-        emit(EffectReplayed(effect=task.call.name, key=task.key))
-        return desk.codec.loads_typed((attempt.result_type or "null", attempt.result or b""))
-    emit(EffectIntended(effect=task.call.name, key=task.key, attempt=attempt))
-    desk.watch.add(task.key)
-    start = _start(desk, task, attempt)
-    try:
-        if start is not None and not starts_itself:
-            yield from start.plan()
-        with running(Running(task.key, attempt, start=start)):
-            result = yield do
-        if start is not None:
-            start.check()
-        emit(EffectReturned(effect=task.call.name, key=task.key))
-        yield from _record(desk, task, attempt, result)
-    except GraphBubbleUp:
-        yield from _void(task, attempt, "interrupt")
-        raise
-    except Exception as error:
-        yield from _failed(task, attempt, error, start)
-        raise
-    finally:
-        desk.watch.discard(task.key)
-    return result
-
-
-def _asks(spec: Spec) -> bool:
-    """Whether nobody but a person could tell after a crash."""
-    return not spec.idempotent and spec.reconcile is None
-
-
-def _start(desk: Desk, task: Task, attempt: int) -> Start | None:
-    if not _asks(task.spec):
-        return None
-    mark = sql.begun(task.scene.tenant, task.key, me(), attempt)
-    return Start(desk.database, mark, task.key)
-
-
-def _begun(desk: Desk, task: Task) -> EffectPlan[int | Row]:
-    """The number of our attempt, or the row of a call that is done."""
-    tenant, owner = task.scene.tenant, me()
+    seen = task.seen
     for _ in range(_ROUNDS):
-        replies = yield (
-            sql.intent(
-                task.scene, task.call, task.key, task.alias, owner, begins_later=_asks(task.spec)
-            ),
-            sql.look(tenant, [task.key]),
-        )
-        if replies[0]:
-            return int(replies[0][0][0])
-        row = sql.rows(replies[1])[task.key]
-        if row.state == "done":
-            return row
-        # Somebody was faster: wait for a live one, or clear up after a dead one.
-        yield from settle(desk, [task])
-        if task.spec.idempotent:
-            taken = yield (sql.take_over(tenant, task.key, row, owner),)
-            if taken[0]:
-                return int(taken[0][0][0])
+        row = (yield from _settled(desk, task)) if seen else None
+        if row is not None and row.state == "done":
+            emit(EffectReplayed(effect=task.call.name, key=task.key))
+            return desk.codec.loads_typed((row.result_type or "null", row.result or b""))
+        try:
+            start = _start(desk, task, row)
+            return (yield from _happen(desk, task, do, start, starts_itself=starts_itself))
+        except Recorded:
+            seen = True
     raise EffectInDoubt(
         f"Effect {task.call.name!r} of thread {task.scene.thread_id!r} was begun elsewhere and "
         "has no result yet.",
         key=task.key,
     )
+
+
+def _settled(desk: Desk, task: Task) -> EffectPlan[Row | None]:
+    """What is on record about one task, with nothing left open that can be cleared up."""
+    look_up = sql.look(task.scene.tenant, [task.key])
+    rows = sql.rows((yield (look_up,))[0])
+    if task.key in rows and rows[task.key].state in _OPEN:
+        # Somebody was faster: wait for a live one, or clear up after a dead one.
+        yield from settle(desk, [task], rows)
+        rows = sql.rows((yield (look_up,))[0])
+    return rows.get(task.key)
+
+
+def _start(desk: Desk, task: Task, row: Row | None) -> Start:
+    if row is not None and row.state in _OPEN and task.spec.idempotent:
+        intent = sql.take_over(task.scene.tenant, task.key, row, me())
+    else:
+        intent = sql.intent(task.scene, task.call, task.key, task.alias, me())
+    number = row.attempt + 1 if row is not None else 1
+    named = {"effect": task.call.name, "key": task.key}
+    return Start(desk.database, desk.watch, intent, **named, attempt=number)
+
+
+def _happen(
+    desk: Desk, task: Task, do: Do, start: Start, *, starts_itself: bool
+) -> EffectPlan[Any]:
+    try:
+        if not starts_itself:
+            yield from start.plan()
+        with running(Running(task.key, start=start)):
+            result = yield do
+        start.check()
+        # What gave an answer without a beginning gives the same one after a crash.
+        yield from start.plan()
+        emit(EffectReturned(effect=task.call.name, key=task.key))
+        yield from _record(desk, task, start.attempt, result)
+    except GraphBubbleUp:
+        if start.made:
+            yield from _void(task, start.attempt, "interrupt")
+        raise
+    except Exception as error:
+        start.check()
+        if start.made:
+            yield from _failed(task, start.attempt, error)
+        raise
+    finally:
+        start.end()
+    return result
 
 
 def _record(desk: Desk, task: Task, attempt: int, result: Any) -> EffectPlan[None]:
@@ -343,11 +339,10 @@ def _stands(task: Task, attempt: int, result: bytes) -> EffectPlan[bool]:
     return found == ("done", me(), attempt, result)
 
 
-def _failed(task: Task, attempt: int, error: Exception, start: Start | None) -> EffectPlan[None]:
+def _failed(task: Task, attempt: int, error: Exception) -> EffectPlan[None]:
     if isinstance(error, ClaimLost | StoreUnavailable):
         return
-    unbegun = start is not None and not start.made
-    if unbegun or isinstance(error, task.spec.not_done_on):
+    if isinstance(error, task.spec.not_done_on):
         yield from _void(task, attempt, type(error).__name__)
         return
     text = f"{type(error).__name__}: {error}"[:500]

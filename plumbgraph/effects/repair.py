@@ -11,9 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, ToolMessage
 from plumbgraph.effects import statements as sql
 from plumbgraph.effects.events import CallsRepaired
 from plumbgraph.effects.once import Codec
-from plumbgraph.effects.ops import EffectPlan, look
-from plumbgraph.effects.owner import lives
-from plumbgraph.effects.values import Row
+from plumbgraph.effects.ops import EffectPlan
 from plumbgraph.tracing.emit import emit
 
 OpenCall: TypeAlias = tuple[str, str]
@@ -42,28 +40,19 @@ class Known:
 def known(
     codec: Codec, tenant: str, thread_id: str, calls: Sequence[OpenCall]
 ) -> EffectPlan[dict[OpenCall, Known]]:
-    """What is recorded about tool calls; a result on any line of history counts.
-
-    One that had not begun when its process ended is declared never to begin, and is absent.
-    """
+    """What is recorded about tool calls; a result on any line of history counts."""
     if not calls:
         return {}
     ids = [call_id for _, call_id in calls]
     rows = sql.rows_of_calls((yield (sql.of_calls(tenant, thread_id, ids),))[0])
     found: dict[OpenCall, Known] = {}
-    for call_id, message_id, key, row in rows:
+    for call_id, message_id, row in rows:
         if row.state == "done":
             result = codec.loads_typed((row.result_type or "null", row.result or b""))
             found[message_id, call_id] = Known("done", result)
-        elif row.state in {"intent", "raised"} and not (yield from _never_began(tenant, key, row)):
+        elif row.state in {"intent", "raised"}:
             found.setdefault((message_id, call_id), Known("unknown"))
     return found
-
-
-def _never_began(tenant: str, key: str, row: Row) -> EffectPlan[bool]:
-    if not row.unbegun or (yield look(lambda: lives(row.owner, row.quiet_s))):
-        return False
-    return bool((yield (sql.not_begun(tenant, key, row),))[0])
 
 
 def dangling(messages: Sequence[AnyMessage]) -> list[OpenCall]:

@@ -12,7 +12,7 @@ from plumbgraph.effects.key import without_task_ids
 from plumbgraph.effects.ops import Do, EffectPlan
 from plumbgraph.effects.values import Scene
 from plumbgraph.errors import SettingsError, StoreUnavailable
-from plumbgraph.upstream import CONFIG_KEY_DURABILITY
+from plumbgraph.upstream import CONFIG_KEY_DURABILITY, CONFIG_KEY_RESUMING
 
 
 class Line(Protocol):
@@ -73,7 +73,8 @@ def scene_here(line: Line, tenant: str) -> EffectPlan[Scene]:
     ns = without_task_ids(info.checkpoint_ns)
     scene = Scene(tenant, thread, branch, ns, info.task_id, checkpoints)
     if configurable.get(CONFIG_KEY_DURABILITY) != "exit":
-        return scene
+        fresh = not configurable.get(CONFIG_KEY_RESUMING) and info.node_attempt == 1
+        return replace(scene, fresh=fresh)
     base: str = yield Do(lambda: line.base(thread), lambda: line.abase(thread))
     return replace(scene, at_exit=True, base=base)
 

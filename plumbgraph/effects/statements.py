@@ -11,30 +11,17 @@ from plumbgraph.postgres.statement import Statement
 
 _COLUMNS = """state, owner, attempt, asked, result_type, result, error,
 extract(epoch FROM intent_at)::float8,
-extract(epoch FROM clock_timestamp() - beat_at)::float8,
-coalesce(unbegun = attempt, false)"""
+extract(epoch FROM clock_timestamp() - beat_at)::float8"""
 
 _INTENT = """
 INSERT INTO {schema}.effects
-    (tenant, key, alias, thread_id, branch, ns, message_id, call_id, name, state, owner, unbegun)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'intent', %s, %s)
+    (tenant, key, alias, thread_id, branch, ns, message_id, call_id, name, state, owner)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'intent', %s)
 ON CONFLICT (tenant, key) DO UPDATE SET state = 'intent', owner = EXCLUDED.owner,
-    attempt = effects.attempt + 1, unbegun = EXCLUDED.unbegun + effects.attempt, error = NULL,
+    attempt = effects.attempt + 1, error = NULL,
     intent_at = clock_timestamp(), beat_at = clock_timestamp()
 WHERE effects.state = 'void'
 RETURNING attempt"""
-
-_BEGUN = """
-UPDATE {schema}.effects SET unbegun = NULL
-WHERE tenant = %s AND key = %s AND state = 'intent' AND owner = %s AND attempt = %s
-RETURNING 1"""
-
-# One that was only stopped, not dead, may begin between our look and this: then it stays.
-_NOT_BEGUN = """
-UPDATE {schema}.effects SET state = 'void', settled_at = clock_timestamp()
-WHERE tenant = %s AND key = %s AND state = 'intent' AND owner = %s AND attempt = %s
-AND unbegun = attempt
-RETURNING 1"""
 
 _LOOK = f"""
 SELECT encode(key, 'hex'), {_COLUMNS} FROM {{schema}}.effects
@@ -74,7 +61,7 @@ UPDATE {schema}.effects SET beat_at = clock_timestamp()
 WHERE tenant = %s AND key = ANY(%s::bytea[]) AND state = 'intent' AND owner = %s"""
 
 _OF_CALLS = f"""
-SELECT call_id, message_id, encode(key, 'hex'), {_COLUMNS} FROM {{schema}}.effects
+SELECT call_id, message_id, {_COLUMNS} FROM {{schema}}.effects
 WHERE tenant = %s AND thread_id = %s AND call_id = ANY(%s::text[])
 ORDER BY intent_at"""
 
@@ -97,27 +84,11 @@ ON CONFLICT (tenant, key) DO UPDATE SET result = EXCLUDED.result, done_at = EXCL
 WHERE calls.result IS NULL"""
 
 
-def intent(
-    scene: Scene, call: Call, key: str, alias: str | None, owner: str, *, begins_later: bool = False
-) -> Statement:
-    """Record that a call is about to happen; a row comes back when it is ours to make.
-
-    `begins_later` promises that `begun` comes before the effect.
-    """
+def intent(scene: Scene, call: Call, key: str, alias: str | None, owner: str) -> Statement:
+    """Record that a call is about to happen; a row comes back when it is ours to make."""
     names = (bytes.fromhex(key), bytes.fromhex(alias) if alias else None)
     where = (scene.tenant, *names, scene.thread_id, scene.branch, scene.ns)
-    unbegun = 1 if begins_later else None
-    return Statement(_INTENT, (*where, *named_here(scene, call), call.name, owner, unbegun))
-
-
-def begun(tenant: str, key: str, owner: str, attempt: int) -> Statement:
-    """Record that the effect may begin now; nothing comes back when the call is not ours."""
-    return Statement(_BEGUN, (tenant, bytes.fromhex(key), owner, attempt))
-
-
-def not_begun(tenant: str, key: str, row: Row) -> Statement:
-    """Record that a call which has not begun never will; nothing comes back when it has."""
-    return Statement(_NOT_BEGUN, (tenant, bytes.fromhex(key), row.owner, row.attempt))
+    return Statement(_INTENT, (*where, *named_here(scene, call), call.name, owner))
 
 
 def look(tenant: str, keys: Sequence[str]) -> Statement:
@@ -181,9 +152,9 @@ def of_calls(tenant: str, thread_id: str, call_ids: Sequence[str]) -> Statement:
     return Statement(_OF_CALLS, (tenant, thread_id, list(call_ids)))
 
 
-def rows_of_calls(reply: list[tuple[Any, ...]]) -> list[tuple[str, str, str, Row]]:
-    """The reply to `of_calls`: call id, message id, key, row."""
-    return [(*found[:3], _row(found[3:])) for found in reply]
+def rows_of_calls(reply: list[tuple[Any, ...]]) -> list[tuple[str, str, Row]]:
+    """The reply to `of_calls`: call id, message id, row."""
+    return [(*found[:2], _row(found[2:])) for found in reply]
 
 
 def forget(tenant: str, thread_ids: Sequence[str]) -> Statement:

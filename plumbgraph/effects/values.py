@@ -65,6 +65,8 @@ class Scene:
         checkpoints: Namespace to id of every checkpoint the task rests on.
         at_exit: The run commits only at its end (`durability="exit"`).
         base: Then: the newest committed checkpoint.
+        fresh: The task runs for the first time, as far as LangGraph knows: nothing it does is on
+            record, except by a coincidence that the record itself finds out.
     """
 
     tenant: str
@@ -75,6 +77,7 @@ class Scene:
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     at_exit: bool = False
     base: str = ""
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,6 @@ class Row:
     error: str | None
     since: float
     quiet_s: float
-    unbegun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

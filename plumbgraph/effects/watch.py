@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
 
 from plumbgraph.effects import statements as sql
 from plumbgraph.effects.owner import BEAT_S, me
 from plumbgraph.errors import PlumbError
 from plumbgraph.postgres.pool import Database
 
-_everywhere: set[str] = set()
-"""What any journal of this process is running."""
+_everywhere: Counter[str] = Counter()
+"""How often any journal of this process is running, or is about to run, an effect."""
+
+_lock = threading.Lock()
 
 
 class Heartbeats:
-    """A set of running effects; a thread says they live for as long as there are any."""
+    """The running effects; a thread says they live for as long as there are any."""
 
     def __init__(self, database: Database, tenant: str) -> None:
         self._database = database
         self._tenant = tenant
-        self._keys: set[str] = set()
-        self._lock = threading.Lock()
+        self._keys: Counter[str] = Counter()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -30,9 +32,9 @@ class Heartbeats:
 
     def add(self, key: str) -> None:
         """An effect begins."""
-        with self._lock:
-            self._keys.add(key)
-            _everywhere.add(key)
+        with _lock:
+            self._keys[key] += 1
+            _everywhere[key] += 1
             if self._thread is None or not self._thread.is_alive():
                 self._wake.clear()
                 self._thread = threading.Thread(target=self._beat, daemon=True, name="effects")
@@ -40,9 +42,11 @@ class Heartbeats:
 
     def discard(self, key: str) -> None:
         """An effect ended."""
-        with self._lock:
-            self._keys.discard(key)
-            _everywhere.discard(key)
+        with _lock:
+            for counted in (self._keys, _everywhere):
+                counted[key] -= 1
+                if not counted[key]:
+                    del counted[key]
 
     def close(self) -> None:
         """Stop the thread."""
@@ -50,7 +54,7 @@ class Heartbeats:
 
     def _beat(self) -> None:
         while not self._wake.wait(BEAT_S):
-            with self._lock:
+            with _lock:
                 keys = sorted(self._keys)
                 if not keys:
                     self._thread = None

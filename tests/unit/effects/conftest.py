@@ -49,6 +49,20 @@ def ledger() -> Ledger:
     return Ledger()
 
 
+class Counting(Database):
+    """Counts what is asked of it."""
+
+    sent = 0
+
+    def _send(self, batch: Any) -> Any:
+        self.sent += 1
+        return super()._send(batch)
+
+    async def _asend(self, batch: Any) -> Any:
+        self.sent += 1
+        return await super()._asend(batch)
+
+
 def call(name: str = "pay", call_id: str = "c1", **args: Any) -> Any:
     return {"name": name, "args": args or {"what": "rent"}, "id": call_id, "type": "tool_call"}
 
@@ -120,6 +134,7 @@ def journal(saver: PlumbSaver) -> Iterator[Journal]:
 def kit() -> Any:
     """What the tests of the node share: a scripted agent, and looks into the journal."""
     return SimpleNamespace(
+        Counting=Counting,
         Crash=Crash,
         T1=T1,
         START_STATE=START_STATE,

@@ -13,6 +13,7 @@ from langgraph.types import Command, Send
 
 from plumbgraph.agents.effects import journal_for
 from plumbgraph.effects import Journal, effect
+from plumbgraph.effects.news import News
 from plumbgraph.effects.values import Scene
 from plumbgraph.errors import SettingsError, StoreUnavailable
 from plumbgraph.postgres.pool import Database
@@ -215,6 +216,46 @@ async def test_a_model_call_is_replayed_async(journal: Journal, saver: PlumbSave
     await one_node(node, saver).ainvoke({"messages": []}, T1)
     assert len(calls) == 2
     assert await journal.aforget(["t1"]) == 3
+
+
+@pytest.mark.parametrize("parts", ["", "/0"])
+def test_a_model_call_of_a_new_task_is_not_looked_for(
+    kit: Any, saver: PlumbSaver, postgres_url: str, schema: str, parts: str
+) -> None:
+    """Only what may have run before is looked up; what this process wrote is always found."""
+    counting = kit.Counting(postgres_url, schema=schema)
+    found: list[Any] = []
+    costs: list[int] = []
+    with counting as database, journal_for(saver, database) as journal:
+        database.setup()
+
+        def node(_: Any) -> Any:
+            key = journal.key("model", "hello") + parts
+            before = database.sent
+            found.append(journal.lookup(key))
+            costs.append(database.sent - before)
+            journal.intent(key, {"model": "m"})
+            found.append(journal.lookup(key))
+            if len(found) == 2:
+                raise Crash
+            return {"messages": [AIMessage("x")]}
+
+        graph = one_node(node, saver)
+        with pytest.raises(Crash):
+            graph.invoke({"messages": []}, T1)
+        graph.invoke(None, T1)
+    assert [each and each.intent for each in found] == [None, *[{"model": "m"}] * 3]
+    assert costs == [0, 1]
+
+
+def test_what_is_new_is_forgotten_in_time() -> None:
+    news = News()
+    for number in range(1001):
+        news.asked(f"k{number}", fresh=True)
+    assert not news.nothing("k0"), "then it is looked up"
+    assert news.nothing("k1000")
+    news.asked("k1000", fresh=False)
+    assert not news.nothing("k1000")
 
 
 def test_a_cut_connection_while_the_result_is_recorded_is_survived(
