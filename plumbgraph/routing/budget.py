@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol, TypeAlias
 
 from plumbgraph.errors import SettingsError
 from plumbgraph.routing.prices import NANO
-from plumbgraph.routing.values import Charge
+from plumbgraph.routing.values import Charge, shallow
 
 Scope: TypeAlias = Literal["tenant", "user", "thread", "run"]
 Per: TypeAlias = Literal["total", "hour", "day", "month"]
@@ -109,7 +109,9 @@ class Lease:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for a journal."""
-        return asdict(self)
+        told = shallow(self) | {"facts": dict(self.facts)}
+        told["accounts"] = tuple(map(shallow, self.accounts))
+        return told
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Lease:

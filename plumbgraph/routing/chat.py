@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -237,6 +237,11 @@ class RoutedChatModel(BaseChatModel):
             self.tell(answer.decision)
         mark = mark_of(self.router, answer.decision, answer.charge)
         return {**mark, "replayed": answer.replayed, "replayable": answer.replayable}
+
+    @override
+    def __repr_args__(self) -> Iterable[tuple[str, Any]]:
+        # LangChain tells callbacks the text of each model object, and these are made by the call.
+        return [("models", list(self.router.names))]
 
     @property
     @override

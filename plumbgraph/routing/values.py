@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from plumbgraph.routing.tokens import Usage
@@ -13,6 +14,16 @@ Code: TypeAlias = Literal[
     "escalated", "failed_over", "replayed", "cheaper_floor",
 ]  # fmt: skip
 """Why a model was chosen, for programs; `reason` says it in words."""
+
+
+def shallow(value: object) -> dict[str, Any]:
+    """A dataclass's fields by name, as they are; `asdict` copies each of them deeply."""
+    return {name: getattr(value, name) for name in _names(type(value))}  # type: ignore[arg-type]  # a class can be hashed
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +177,10 @@ class Decision:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for a journal or a log."""
-        return asdict(self)
+        told = shallow(self)
+        told["candidates"] = tuple(map(shallow, self.candidates))
+        told["refusals"] = tuple(map(shallow, self.refusals))
+        return told
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Decision:
@@ -215,7 +229,7 @@ class Charge:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return asdict(self)
+        return shallow(self) | {"usage": shallow(self.usage) if self.usage else None}
 
     @classmethod
     def from_dict(cls, told: Mapping[str, Any]) -> Charge:
