@@ -174,7 +174,9 @@ def measure(folder: Path) -> list[dict[str, Any]]:
     """Dollars of all conversations under each way of choosing.
 
     With long pauses the cache of a model that is left for one call is gone on the return; with
-    short ones it is kept. What no router can undercut stands beside both.
+    short ones it is kept. What no router can undercut stands beside both: where it lies above the
+    cost of each turn alone, that way is only cheaper by changing the model between a tool's call
+    and its result.
     """
     runs = conversations(folder)
     rows = []
@@ -203,6 +205,7 @@ def measure(folder: Path) -> list[dict[str, Any]]:
                 "least possible, $": round(bound, 3),
                 "ours / staying": round(usd["ours"] / usd["staying"], 3),
                 "ours / per turn": round(usd["ours"] / usd["per turn"], 3),
+                "least possible / per turn": round(bound / usd["per turn"], 3),
                 "switches a run": round(sum(n for _, n in found["ours"]) / len(runs), 2),
                 "runs dearer than staying": dearer,
                 "of": len(runs),

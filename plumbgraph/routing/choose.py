@@ -66,22 +66,21 @@ def choose(
     """
     if len(estimates) == 1:
         return Choice(estimates[0].model, "only", "No other candidate may be used.")
-    cheapest, best = cheapest_of(estimates), best_of(estimates)
     if aim.kind == "share":
-        told = f"a gain of {score or 0:+.3f} is"
-        if strong:
-            return Choice(best.model, "share", f"{told} within the top {aim.level:.0%} of traffic.")
-        return Choice(cheapest.model, "share", f"{told} below the top {aim.level:.0%} of traffic.")
+        pick, side = (best_of, "within") if strong else (cheapest_of, "below")
+        told = f"a gain of {score or 0:+.3f} is {side} the top {aim.level:.0%} of traffic."
+        return Choice(pick(estimates).model, "share", told)
     if aim.kind == "value":
         worth = aim.level * NANO
-        pick = max(estimates, key=lambda e: (e.p_ok * worth - e.expected_nano, -e.expected_nano))
-        gain = (pick.p_ok * worth - pick.expected_nano) / NANO
-        return Choice(pick.model, "value", f"P(ok) {pick.p_ok:.2f} leaves ${gain:.6f} net.")
+        most = max(estimates, key=lambda e: (e.p_ok * worth - e.expected_nano, -e.expected_nano))
+        gain = (most.p_ok * worth - most.expected_nano) / NANO
+        return Choice(most.model, "value", f"P(ok) {most.p_ok:.2f} leaves ${gain:.6f} net.")
     good = [e for e in estimates if e.p_ok >= aim.level]
     if good:
-        pick = cheapest_of(good)
-        reason = f"cheapest with P(ok) {pick.p_ok:.2f} ≥ {aim.level:.2f}."
-        return Choice(pick.model, "cheapest_good", reason)
+        least = cheapest_of(good)
+        reason = f"cheapest with P(ok) {least.p_ok:.2f} ≥ {aim.level:.2f}."
+        return Choice(least.model, "cheapest_good", reason)
+    best = best_of(estimates)
     return Choice(
         best.model, "best", f"none reaches {aim.level:.2f}; P(ok) {best.p_ok:.2f} is most."
     )

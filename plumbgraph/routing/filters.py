@@ -61,7 +61,8 @@ def _by_policy(
 
 
 def _by_data(card: ModelCard, request: Request) -> tuple[str, str] | None:
-    if missing := sorted(request.data_classes - card.data_classes):
+    if not request.data_classes <= card.data_classes:
+        missing = sorted(request.data_classes - card.data_classes)
         return "card.data_classes", f"It is not cleared for {missing!r} data."
     if request.regions is not None and card.region not in request.regions:
         return "request.regions", f"It computes in {card.region or 'an unknown region'!r}."
@@ -71,6 +72,8 @@ def _by_data(card: ModelCard, request: Request) -> tuple[str, str] | None:
 
 
 def _by_capability(card: ModelCard, request: Request) -> tuple[str, str] | None:
+    if not request.needs:
+        return None
     profile = card.profile
     if missing := sorted(need for need in request.needs if not profile.get(need)):
         return "profile", f"It does not offer {', '.join(missing)}."

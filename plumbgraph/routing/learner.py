@@ -74,9 +74,14 @@ class TextModel:
     def predict(self, features: Features) -> list[float]:
         """P(ok) by head."""
         indices = features.indices
-        words = self.words.take(indices, axis=0).sum(axis=0)
-        logits = features.shape @ self.prior + self.trust * words / math.sqrt(len(indices))
-        return [1 / (1 + math.exp(-min(max(x, -_CLIP), _CLIP))) for x in logits.tolist()]
+        ones = np.ones(len(indices), np.float32)
+        words = (
+            ones @ self.words.take(indices, axis=0)
+        ).tolist()  # sum(axis=0) takes twice as long
+        base, trust = (features.shape @ self.prior).tolist(), self.trust.tolist()
+        root = math.sqrt(len(indices))
+        logits = [b + t * w / root for b, t, w in zip(base, trust, words, strict=True)]
+        return [1 / (1 + math.exp(-min(max(x, -_CLIP), _CLIP))) for x in logits]
 
 
 def fit(
