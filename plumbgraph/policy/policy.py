@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from plumbgraph.errors import PolicyDenied
 from plumbgraph.policy.documents import parse_rules
@@ -20,6 +20,7 @@ from plumbgraph.tracing import emit
 
 _SEVERITY = {Verdict.ALLOW: 0, Verdict.APPROVE: 1, Verdict.DENY: 2}
 _REMEMBERED = 1_000
+_Named: TypeAlias = tuple[list[Finding | None], frozenset[str]]
 _NOTHING = Finding(Verdict.ALLOW, "default", "No rule forbids it.")
 
 
@@ -44,6 +45,7 @@ class Policy:
         if recommended is not None:
             self._layers.append(Layer("recommended", _as_rules(recommended)))
         self._models: dict[tuple[ModelFacts, frozenset[str]], Decision] = {}
+        self._tools: dict[str, _Named] = {}
         self.digest = self._digest()
 
     @classmethod
@@ -69,7 +71,7 @@ class Policy:
         policy._managed = self._managed
         name = f"recommended{len(self._layers)}" if len(self._layers) > 1 else "recommended"
         policy._layers = [*self._layers, Layer(name, _as_rules(recommended))]
-        policy._models = {}
+        policy._models, policy._tools = {}, {}
         policy.digest = policy._digest()
         return policy
 
@@ -98,9 +100,9 @@ class Policy:
             arguments: The call's arguments, needed wherever some are declared to be addresses.
             url_arguments: Which arguments are addresses, beyond what the rules declare.
         """
-        findings = [layer.tool(name) for layer in self._layers]
-        declared = set(url_arguments).union(*(layer.url_arguments(name) for layer in self._layers))
-        for argument in sorted(declared):
+        said, declared = self._named(name)
+        findings = list(said)
+        for argument in sorted(declared.union(url_arguments)):
             for url in addresses_in((arguments or {}).get(argument, ())):
                 findings += self._address(url)
         return self._decide(findings)
@@ -119,6 +121,17 @@ class Policy:
             return
         emit(PolicyRefused(rule=decision.rule, verdict=decision.verdict, digest=self.digest))
         raise PolicyDenied(decision.reason, rule=decision.rule, policy_digest=self.digest)
+
+    def _named(self, tool: str) -> _Named:
+        """What the layers say of a tool by its name alone, and which arguments are addresses."""
+        known = self._tools.get(tool)
+        if known is None:
+            if len(self._tools) >= _REMEMBERED:
+                self._tools.clear()
+            declared = frozenset().union(*(layer.url_arguments(tool) for layer in self._layers))
+            known = [layer.tool(tool) for layer in self._layers], declared
+            self._tools[tool] = known
+        return known
 
     def _address(self, url: str) -> list[Finding | None]:
         try:
