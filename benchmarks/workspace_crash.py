@@ -5,17 +5,18 @@ plumbgraph's parts and as LangGraph alone runs it on PostgresSaver. The peer is 
 moments, ours at every named point as well; the fan-out is killed at random alone, with 30 ms added
 to every save. `--kills` and `--peers` are the numbers of trials in all; a trial of ours on the
 chain has one or two kills. `--only` measures some ways again and keeps the others' rows. `--add`
-adds trials to those that are there: each piece needs a `--seed` of its own.
+adds trials to those that are there: each piece needs a `--seed` of its own. Pieces may run at once.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from benchmarks.setting import postgres_url, servers_up
 from benchmarks.tables import RESULTS, machine, print_table, write_json
@@ -25,6 +26,7 @@ SAMPLE = "plumbgraph.testing.crash.sample"
 CHAIN: Any = {"messages": [["user", "work"]]}
 FAN: Any = {"job": -1}
 SLOW_S = 0.03
+Row: TypeAlias = dict[str, Any]
 
 
 SHOWN = (
@@ -168,32 +170,46 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", default="bench", help="names the series")
     parser.add_argument("--add", action="store_true", help="add to the trials there are")
     asked, _ = parser.parse_known_args(arguments)
-    rows = _kept() if asked.only or asked.add else []
+    rows: list[Row] = []
+    kept = bool(asked.only or asked.add)
     with servers_up():
         for way in (w for w in WAYS if w.name.startswith(asked.only or "")):
             for saver, setting in settings(str(postgres_url()), asked, way):
                 began = time.perf_counter()
                 report = crashtest(setting)
                 new = row(way, saver, report, time.perf_counter() - began)
-                same = [r for r in rows if (r["run"], r["saver"]) == (way.name, saver)]
-                rows = [r for r in rows if r not in same]
-                rows.append(joined(same[0], new) if same and asked.add else new)
+                rows, kept = _noted(new, _kept if kept else list, add=asked.add), True
                 for trial in report.trials:
                     if saver == "plumbgraph" and not trial.sound:
                         print(way.name, trial, report.replay(trial), flush=True)
-                print({k: v for k, v in rows[-1].items() if v}, flush=True)
-                _keep(rows)
+                print({k: v for k, v in new.items() if v}, flush=True)
     print_table("Kills", [{name: each[name] for name in SHOWN} for each in rows])
     print_table("All ways together", total(rows))
 
 
-def _kept() -> list[dict[str, Any]]:
+def _kept() -> list[Row]:
     path = RESULTS / "workspace_crash.json"
-    found: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+    found: list[Row] = json.loads(path.read_text())["rows"] if path.exists() else []
     return found
 
 
-def _keep(rows: list[dict[str, Any]]) -> None:
+def _noted(new: Row, before: Callable[[], list[Row]], *, add: bool) -> list[Row]:
+    """All rows with a new one, in place of the one that was there or added to it."""
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / ".workspace_crash.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Read again, because another piece may have ended meanwhile.
+        rows = before()
+        same = [each for each in rows if _name(each) == _name(new)]
+        others = [each for each in rows if each not in same]
+        return _keep([*others, joined(same[0], new) if same and add else new])
+
+
+def _name(row: Row) -> tuple[str, str]:
+    return row["run"], row["saver"]
+
+
+def _keep(rows: list[Row]) -> list[Row]:
     order = {way.name: number for number, way in enumerate(WAYS)}
     rows.sort(key=lambda each: (order.get(each["run"], len(order)), each["saver"] != "plumbgraph"))
     packages = ("langgraph", "langgraph-checkpoint-postgres", "psycopg")
@@ -201,9 +217,10 @@ def _keep(rows: list[dict[str, Any]]) -> None:
         "workspace_crash",
         {"machine": machine(*packages), "rows": rows, "total": total(rows)},
     )
+    return rows
 
 
-def total(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def total(rows: list[Row]) -> list[Row]:
     """All ways together, for each saver; a peer's share is of its own ways."""
     found = []
     for saver in dict.fromkeys(each["saver"] for each in rows):
