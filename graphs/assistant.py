@@ -196,7 +196,8 @@ def build(
         model: Used when the run's context names none; None reads the environment.
         folder: Of the file tools; None reads the environment. What it holds is kept
             beside the checkpoints, so a crash, a fork or time travel takes it along.
-        parts: Instead of the assistant's own; None leaves a part out.
+        parts: Instead of the assistant's own; None leaves a part out. Without a workspace the
+            tools work in the folder all the same, and its files stay as they are.
     """
     own: dict[str, Any] = {
         "system": lambda _, runtime: _context(runtime).system,
@@ -220,7 +221,9 @@ def build(
         return router_for(named, *told)
 
     route = RouterNode(choose, journal=own["effects"])
-    return build_agent(route, [*file_tools(), *outside()], **own)
+    kept = own["workspace"] is not None
+    files = file_tools() if kept else file_tools(folder or default_workspace)
+    return build_agent(route, [*files, *outside()], **own)
 
 
 def _context(runtime: Runtime[Any]) -> Context:

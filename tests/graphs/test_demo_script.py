@@ -203,6 +203,28 @@ def test_the_whole_assistant_recalls_loads_routes_alerts_and_remembers(
     assert any("Read the incident reports" in hit.text for hit in kept)
 
 
+@pytest.mark.usefixtures("servers")
+@pytest.mark.parametrize("part", ["memory", "skills", "effects", "workspace", "guard"])
+def test_the_assistant_goes_on_without_a_part(
+    assistant: ModuleType, desk: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.delenv("PLUMBGRAPH_WEBHOOK", raising=False)
+    graph = assistant.whole("scripted", desk, **{part: None})
+    with plumbgraph.open() as p:
+        agent = graph.compile(checkpointer=p.saver, store=p.store)
+        done = agent.invoke({"messages": [TASK]}, config(part))
+        kept = p.store.recall(("assistant", "me"), "incident reports")
+    assert (desk / "report.md").exists()
+    assert len(done["ledger"]) == sum(isinstance(m, AIMessage) for m in done["messages"])
+    traces = {
+        "memory": any("Read the incident reports" in hit.text for hit in kept),
+        "skills": "skills" in graph.channels,
+        "workspace": bool(done.get("workspace")),
+        "guard": "stop_reason" in done,
+    }
+    assert traces == {name: name != part for name in traces}
+
+
 def test_an_address_that_is_none_is_refused(
     assistant: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
