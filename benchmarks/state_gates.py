@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 from benchmarks.state_peers import US, Rows, peers, run
@@ -42,12 +43,6 @@ def gates(url: str, rounds: int) -> Rows:
     ]
 
 
-def _use(put: str, lean: str, put_writes: str) -> None:
-    setattr(writing, "PUT", put)  # noqa: B010 - a constant, changed for this measurement alone
-    setattr(writing, "PUT_LEAN", lean)  # noqa: B010 - likewise
-    setattr(task_writes, "PUT_WRITES", put_writes)  # noqa: B010 - likewise
-
-
 class _without:  # noqa: N801 - reads like a word of the `with` statement
     """The statements with texts replaced, for as long as the block lasts."""
 
@@ -55,14 +50,11 @@ class _without:  # noqa: N801 - reads like a word of the `with` statement
         self.changes = changes
 
     def __enter__(self) -> None:
-        put, lean = (
-            self._changed(statements.PUT, must=True),
-            self._changed(statements.PUT_LEAN, must=True),
-        )
-        _use(put, lean, self._changed(statements.PUT_WRITES))
+        put_of = cache(lambda **parts: self._changed(statements.put_of(**parts), must=True))
+        _use(put_of, self._changed(statements.PUT_WRITES))
 
     def __exit__(self, *_: object) -> None:
-        _use(statements.PUT, statements.PUT_LEAN, statements.PUT_WRITES)
+        _use(statements.put_of, statements.PUT_WRITES)
 
     def _changed(self, sql: str, *, must: bool = False) -> str:
         for old, new in self.changes:
@@ -70,3 +62,8 @@ class _without:  # noqa: N801 - reads like a word of the `with` statement
                 raise RuntimeError(f"the statement does not hold {old!r}")
             sql = sql.replace(old, new)
         return sql
+
+
+def _use(put_of: Any, put_writes: str) -> None:
+    setattr(writing, "put_of", put_of)  # noqa: B010 - changed for this measurement alone
+    setattr(task_writes, "PUT_WRITES", put_writes)  # noqa: B010 - likewise

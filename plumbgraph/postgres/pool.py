@@ -8,7 +8,7 @@ import os
 import re
 import select
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self, TypeVar
 from weakref import WeakKeyDictionary
@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from plumbgraph import plan as plans
 from plumbgraph.errors import SettingsError
-from plumbgraph.postgres import migrate
+from plumbgraph.postgres import migrate, prepared
 from plumbgraph.postgres.faults import faults, target_of
 from plumbgraph.postgres.statement import Batch, Replies, SqlPlan, Statement
 
@@ -209,6 +209,8 @@ class Database:
     def _attempt(self, batch: Batch) -> Replies:
         with self._sync_pool().connection() as connection:
             self._look(connection)
+            if (wire := self._wire(connection, batch)) is not None:
+                return [prepared.rows_of(connection, connection.wait(wire))]
             connection.prepare_threshold = self._prepare
             if len(batch) == 1:
                 return [self._execute(connection, batch[0]).fetched()]
@@ -225,6 +227,8 @@ class Database:
         pool = await self._async_pool()
         async with pool.connection() as connection:
             await self._alook(connection)
+            if (wire := self._wire(connection, batch)) is not None:
+                return [prepared.rows_of(connection, await connection.wait(wire))]
             connection.prepare_threshold = self._prepare
             if len(batch) == 1:
                 return [await (await self._aexecute(connection, batch[0])).afetched()]
@@ -236,6 +240,12 @@ class Database:
                         await connection.execute(_NOTHING)
                     raise
             return [await cursor.afetched() for cursor in cursors]
+
+    def _wire(self, connection: prepared.AnyConnection, batch: Batch) -> prepared.Wire | None:
+        (sql, params), often = (batch[0].sql, batch[0].params), batch[0].often
+        if not often or not isinstance(params, Mapping):
+            return None
+        return prepared.exchange(connection, self.text(sql), params, prepare=bool(self._prepare))
 
     def _execute(self, connection: Connection[Any], statement: Statement) -> _Cursor:
         cursor = _Cursor(connection, row_factory=tuple_row)

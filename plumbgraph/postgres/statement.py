@@ -25,11 +25,13 @@ class Statement:
         params: Values for the placeholders.
         binary: Ask for binary results; a text without parameters that holds several statements
             needs `binary=False` and travels by the simple protocol, as one transaction.
+        often: It is sent again and again, with named parameters.
     """
 
     sql: str
     params: Sequence[Any] | Mapping[str, Any] = ()
     binary: bool = True
+    often: bool = False
 
 
 def either(statement: Statement, older: Statement) -> SqlPlan[list[Row]]:

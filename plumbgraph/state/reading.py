@@ -99,7 +99,7 @@ def get(core: Core, stream: StreamKey, checkpoint_id: str | None) -> SqlPlan[Sto
         "id": pack_id(checkpoint_id),
         **held_params(core, known),
     }
-    found = absorb(core, stream[0], (yield (Statement(GET, params),))[0])
+    found = absorb(core, stream[0], (yield (Statement(GET, params, often=True),))[0])
     if not found:
         return None
     core.learn_generation(*stream[:2], found[0].generation)

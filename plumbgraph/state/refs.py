@@ -70,6 +70,17 @@ class Shelf:
         self.by_raw.update(other.by_raw)
 
 
+def joined_shelves(first: Mapping[str, Shelf], second: Mapping[str, Shelf]) -> dict[str, Shelf]:
+    """What either of two has stored, by channel."""
+    found = dict(first)
+    for channel, shelf in second.items():
+        found[channel] = both = Shelf()
+        if channel in first:
+            both.add(first[channel])
+        both.add(shelf)
+    return found
+
+
 @dataclass(slots=True)
 class Channels:
     """The channels of one checkpoint.

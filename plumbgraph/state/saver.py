@@ -33,6 +33,7 @@ from plumbgraph.state.events import worked_around
 from plumbgraph.state.exchange_face import ExchangeFace
 from plumbgraph.state.ids import checked_text
 from plumbgraph.state.listing import AnyListing, Listing, ListRequest
+from plumbgraph.state.pace import Offer
 from plumbgraph.state.retention import Retention
 from plumbgraph.state.run_face import RunFace
 from plumbgraph.state.serde import Allowed, PlumbSerializer
@@ -276,9 +277,10 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
             ClaimLost: The claim this call was made under has run out or passed on.
             ThreadBusy: Another process has claimed the thread.
         """
-        with self._put(config, checkpoint, metadata, new_versions) as ask:
-            self._core.writes.wait((ask.stream, ask.parent or ""))
-            self._core.db.run(self._store(ask))
+        with self._put(config, checkpoint, metadata, new_versions) as (ask, offer):
+            if offer is None:
+                self._core.writes.wait((ask.stream, ask.parent or ""))
+            self._core.db.run(self._store(ask, offer))
         return _config(ask.stream, checkpoint["id"])
 
     async def aput(
@@ -289,14 +291,15 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Store a checkpoint and make it the thread's head; see `put`."""
-        with self._put(config, checkpoint, metadata, new_versions) as ask:
-            await self._core.writes.await_((ask.stream, ask.parent or ""))
-            await self._core.db.arun(self._store(ask))
+        with self._put(config, checkpoint, metadata, new_versions) as (ask, offer):
+            if offer is None:
+                await self._core.writes.await_((ask.stream, ask.parent or ""))
+            await self._core.db.arun(self._store(ask, offer))
         return _config(ask.stream, checkpoint["id"])
 
-    def _store(self, ask: writing.PutRequest) -> SqlPlan[None]:
+    def _store(self, ask: writing.PutRequest, offer: Offer | None) -> SqlPlan[None]:
         yield from self._adoption.ready(ask.stream, ask.claim, ask.serde)
-        yield from writing.put(self._core, ask)
+        yield from writing.put(self._core, ask, offer)
 
     @contextmanager
     def _put(
@@ -305,15 +308,16 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         checkpoint: Checkpoint,
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
-    ) -> Iterator[writing.PutRequest]:
+    ) -> Iterator[tuple[writing.PutRequest, Offer | None]]:
         stream = self._core.stream_of(config)
         scope = self._core.scope(stream[0])
         parent = get_checkpoint_id(config) or None
+        flying = len(self._core.writes.of((stream, parent or "")))
         with (
             self._core.puts.flight((stream, checkpoint["id"])),
-            self._core.paces.put_on(stream, parent or ""),
+            self._core.paces.put_on(stream, parent or "", flying=flying) as offer,
         ):
-            yield writing.PutRequest(
+            ask = writing.PutRequest(
                 stream,
                 parent,
                 checkpoint,
@@ -324,6 +328,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
                 context.reading_of((scope, *stream[1:])),
                 None if stream[2] else context.accepted_of(scope, stream[1]),
             )
+            yield ask, offer
 
     def put_writes(
         self,
@@ -334,14 +339,17 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
     ) -> None:
         """Store what a task wrote, in one statement; what is stored already stays.
 
+        Where one task a step writes, that is the statement of the `put` which follows.
+
         Raises:
             TypeRefused: A value holds a type that is not allowed; nothing was written.
             ThreadDeleted: The thread was deleted.
             ClaimLost: The claim this call was made under has run out or passed on.
             ThreadBusy: Another process has claimed the thread.
         """
-        with self._writes(config, writes, task_id, task_path) as ask:
-            self._core.db.run(self._note(ask))
+        with self._writes(config, writes, task_id, task_path) as (ask, offer):
+            if offer is None or not offer.stored():
+                self._core.db.run(self._note(ask))
 
     async def aput_writes(
         self,
@@ -351,8 +359,9 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         task_path: str = "",
     ) -> None:
         """Store what a task wrote; see `put_writes`."""
-        with self._writes(config, writes, task_id, task_path) as ask:
-            await self._core.db.arun(self._note(ask))
+        with self._writes(config, writes, task_id, task_path) as (ask, offer):
+            if offer is None or not await offer.astored():
+                await self._core.db.arun(self._note(ask))
 
     def _note(self, ask: task_writes.WritesRequest) -> SqlPlan[None]:
         yield from self._adoption.ready(ask.stream, ask.claim, ask.serde)
@@ -365,16 +374,18 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         writes: Sequence[tuple[str, Any]],
         task_id: str,
         task_path: str,
-    ) -> Iterator[task_writes.WritesRequest]:
+    ) -> Iterator[tuple[task_writes.WritesRequest, Offer | None]]:
         stream, checkpoint_id = (
             self._core.stream_of(config),
             config["configurable"]["checkpoint_id"],
         )
         claim = context.claim_of(self._core.scope(stream[0]), stream[1])
-        with self._core.writes.flight((stream, checkpoint_id)):
-            yield task_writes.WritesRequest(
-                stream, checkpoint_id, writes, task_id, task_path, self.serde, claim
-            )
+        ask = task_writes.WritesRequest(
+            stream, checkpoint_id, writes, task_id, task_path, self.serde, claim
+        )
+        flight = self._core.writes.flight((stream, checkpoint_id))
+        with flight, self._core.paces.offered(ask) as offer:
+            yield ask, offer
 
     def get_next_version(self, current: Any, channel: None) -> Any:  # noqa: ARG002 - LangGraph's
         """The channel version after `current`; whole numbers, or texts where a thread has those."""

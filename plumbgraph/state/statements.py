@@ -7,6 +7,7 @@ statement has the same parameter types, and therefore one prepared plan, whateve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 _GATE = """
 WITH held AS MATERIALIZED (
@@ -72,6 +73,22 @@ _BESIDE = """, sealed AS (
     SELECT %(run)s::bigint, ok.id FROM ok WHERE %(run)s::bigint IS NOT NULL ON CONFLICT DO NOTHING
 )"""
 
+_NOTE = """, noted AS (
+    INSERT INTO {schema}.write (stream, slot, n, checkpoint, task, path, spans, body)
+    SELECT ok.id, w.slot, w.n, %(base)s, %(task)s, %(path)s, w.spans::bigint[],
+        substr(%(bodies)s::bytea, w.start, w.size)
+    FROM ok, unnest(%(at)s::smallint[], %(counts)s::smallint[], %(row_spans)s::text[],
+        %(row_starts)s::int[], %(row_sizes)s::int[]) AS w(slot, n, spans, start, size)
+    -- A row begins where those its writer saw end, so of two that saw the same one is too late.
+    WHERE w.slot < 0 OR NOT EXISTS (
+        SELECT FROM {schema}.write h
+        WHERE h.stream = ok.id AND h.checkpoint = %(base)s AND h.task = %(task)s
+            AND h.slot > w.slot)
+    ON CONFLICT (stream, checkpoint, task, slot) DO UPDATE
+    SET body = excluded.body, spans = excluded.spans WHERE write.slot < 0
+    RETURNING slot
+)"""
+
 _KEEP = """, kept AS (
     INSERT INTO {schema}.checkpoint (stream, step, id, parent, branch, tags, spans, body)
     SELECT ok.id, %(step)s::int, %(id)s, %(parent)s,
@@ -86,13 +103,26 @@ _KEEP = """, kept AS (
 
 _TOLD = """, ok.forked, (SELECT branch FROM kept) AS branch,
     ok.id IS NULL AND EXISTS (SELECT FROM {schema}.checkpoint k
-        WHERE k.stream = here.id AND k.id = %(id)s) AS again
+        WHERE k.stream = here.id AND k.id = %(id)s) AS again"""
+
+_SLOTS = ", ARRAY(SELECT slot FROM noted) AS slots"
+
+_FROM = """
 FROM (VALUES (1)) AS one LEFT JOIN gate ON true LEFT JOIN here ON true LEFT JOIN ok ON true"""
 
-PUT = _GATE + _MOVE + _CONTENT + _BESIDE + _KEEP + _VERDICT + _TOLD
 
-PUT_LEAN = _GATE + _MOVE + _KEEP + _VERDICT + _TOLD
-"""For the usual step, whose elements its task has stored: each part left out saves its set-up."""
+@cache
+def put_of(*, content: bool, beside: bool, writes: bool) -> str:
+    """The statement of a put; each part that is left out saves its set-up.
+
+    Args:
+        content: It stores elements.
+        beside: It seals blocks, starts an accepted run or names a run.
+        writes: It stores writes of its parent's only task too.
+    """
+    parts = (_GATE, _MOVE, _CONTENT * content, _BESIDE * beside, _NOTE * writes, _KEEP)
+    return "".join(parts) + _VERDICT + _TOLD + _SLOTS * writes + _FROM
+
 
 PUT_WRITES = (
     _GATE
@@ -104,31 +134,16 @@ PUT_WRITES = (
     FROM fit, (SELECT id FROM here UNION ALL SELECT id FROM opened) AS s
 )"""
     + _CONTENT
-    + """, noted AS (
-    INSERT INTO {schema}.write (stream, slot, n, checkpoint, task, path, spans, body)
-    SELECT ok.id, w.slot, w.n, %(id)s, %(task)s, %(path)s, w.spans::bigint[],
-        substr(%(bodies)s::bytea, w.start, w.size)
-    FROM ok, unnest(%(at)s::smallint[], %(counts)s::smallint[], %(spans)s::text[],
-        %(row_starts)s::int[], %(row_sizes)s::int[]) AS w(slot, n, spans, start, size)
-    -- A row begins where those its writer saw end, so of two that saw the same one is too late.
-    WHERE w.slot < 0 OR NOT EXISTS (
-        SELECT FROM {schema}.write h
-        WHERE h.stream = ok.id AND h.checkpoint = %(id)s AND h.task = %(task)s
-            AND h.slot > w.slot)
-    ON CONFLICT (stream, checkpoint, task, slot) DO UPDATE
-    SET body = excluded.body, spans = excluded.spans WHERE write.slot < 0
-    RETURNING slot
-)"""
+    + _NOTE
     + _VERDICT
-    + """, ARRAY(SELECT slot FROM noted) AS slots,
-    CASE WHEN %(later)s::boolean THEN set_config('synchronous_commit', 'off', true) END
-FROM (VALUES (1)) AS one LEFT JOIN gate ON true LEFT JOIN here ON true LEFT JOIN ok ON true"""
+    + _SLOTS
+    + _FROM
 )
 
 STORED_WRITES = """
 SELECT w.slot, w.n, w.body FROM {schema}.thread t
 JOIN {schema}.stream s ON s.thread = t.id AND s.ns = %(ns)s
-JOIN {schema}.write w ON w.stream = s.id AND w.checkpoint = %(id)s AND w.task = %(task)s
+JOIN {schema}.write w ON w.stream = s.id AND w.checkpoint = %(base)s AND w.task = %(task)s
 WHERE t.tenant = %(tenant)s AND t.thread_id = %(thread)s"""
 
 _STREAMS = """

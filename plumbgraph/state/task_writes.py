@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
@@ -28,7 +28,7 @@ from plumbgraph.state.gate import (
 )
 from plumbgraph.state.ids import checked_text, pack_id
 from plumbgraph.state.pace import FLUSH
-from plumbgraph.state.refs import Numbered, Shelf, dump_writes, indexes_of, spans_of
+from plumbgraph.state.refs import Numbered, dump_writes, indexes_of, joined_shelves, spans_of
 from plumbgraph.state.statements import PUT_WRITES, STORED_WRITES, array, arrays
 
 
@@ -53,17 +53,16 @@ def put_writes(core: Core, ask: WritesRequest) -> SqlPlan[None]:
         ClaimLost: The claim this call was made under has run out or passed on.
         ThreadBusy: Another process has claimed the thread.
     """
-    held = _Held()
-    later = core.paces.may_wait(ask.stream, ask.checkpoint_id)
+    held = _NOTHING
     cipher = yield from core.writing_cipher(*ask.stream[:2])
     for _ in range(ATTEMPTS):
         encoder = Encoder(ask.serde, core.book, core.cached, ask.stream, seal=False)
         try:
-            rows = _write_rows(ask, encoder, held, cipher)
+            rows = write_rows(ask, encoder, cipher, held)
             if not rows:
                 break
             params = _writes_params(core, ask, encoder, rows, cipher)
-            reply = (yield (Statement(PUT_WRITES, {**params, "later": later}),))[0][0]
+            reply = (yield (Statement(PUT_WRITES, params, often=True),))[0][0]
         except errors.UniqueViolation:
             encoder.staged.abort()
             core.book.forget(ask.stream[:2])
@@ -82,31 +81,25 @@ def put_writes(core: Core, ask: WritesRequest) -> SqlPlan[None]:
         keep_bytes(core, encoder.staged)
         if len(reply[8]) == len(rows):
             _hand_over(core, ask, encoder)
-            if not core.paces.followed(ask.stream, ask.checkpoint_id) and later:
-                yield (Statement(FLUSH),)
+            core.paces.stored(ask)
             return
-        held = _held(ask, (yield (Statement(STORED_WRITES, _writes_key(ask)),))[0], cipher)
+        who = dict(zip(("tenant", "thread", "ns"), ask.stream, strict=True))
+        found = (yield (Statement(STORED_WRITES, {**who, **_writes_key(ask)}),))[0]
+        held = _held(ask, found, cipher)
     else:
         raise contended(ask.stream)
     if held.indexes:
-        # Whoever stored them may not have flushed them yet.
+        # A worker of an older version may have stored them without a flush.
         yield (Statement(FLUSH),)
 
 
 def _hand_over(core: Core, ask: WritesRequest, encoder: Encoder) -> None:
     key = (ask.stream, ask.checkpoint_id)
-    shelves = core.handed.get(key) or {}
-    merged = dict(shelves)
-    for channel, shelf in encoder.noted.items():
-        both = Shelf()
-        if channel in merged:
-            both.add(merged[channel])
-        both.add(shelf)
-        merged[channel] = both
-    core.handed.put(key, merged)
+    core.handed.put(key, joined_shelves(core.handed.get(key) or {}, encoder.noted))
 
 
-_Row = tuple[int, int, str, bytes]
+WriteRow: TypeAlias = tuple[int, int, str, bytes]
+"""Slot, how many indexes it covers, ranges, body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +108,9 @@ class _Held:
 
     indexes: frozenset[int] = frozenset()
     end: int = 0
+
+
+_NOTHING = _Held()
 
 
 def _held(ask: WritesRequest, found: Sequence[Sequence[Any]], cipher: Cipher | None) -> _Held:
@@ -127,9 +123,10 @@ def _held(ask: WritesRequest, found: Sequence[Sequence[Any]], cipher: Cipher | N
     return _Held(frozenset(indexes), max((end for _, end, _ in rows), default=0))
 
 
-def _write_rows(
-    ask: WritesRequest, encoder: Encoder, held: _Held, cipher: Cipher | None
-) -> list[_Row]:
+def write_rows(
+    ask: WritesRequest, encoder: Encoder, cipher: Cipher | None, held: _Held = _NOTHING
+) -> list[WriteRow]:
+    """The rows of a task's writes, their elements staged; none for what is held already."""
     special: dict[int, Numbered] = {}
     ordinary: list[Numbered] = []
     for at, (channel, value) in enumerate(ask.writes):
@@ -148,7 +145,7 @@ def _write_rows(
 
 def _row(
     ask: WritesRequest, cipher: Cipher | None, slot: int, n: int, writes: Sequence[Numbered]
-) -> _Row:
+) -> WriteRow:
     spans = spans_of(ref for _, _, ref in writes)
     numbers = {log: at for at, (log, _, _) in enumerate(spans)}
     content = dump_writes(slot, writes, numbers)
@@ -162,13 +159,17 @@ def _bound(ask: WritesRequest, slot: int) -> bytes:
 
 
 def _writes_key(ask: WritesRequest) -> dict[str, Any]:
-    tenant, thread, ns = ask.stream
+    return {"base": pack_id(ask.checkpoint_id), "task": pack_id(ask.task_id) or b""}
+
+
+def row_params(ask: WritesRequest, rows: Sequence[WriteRow]) -> dict[str, Any]:
+    """The parameters of rows of writes, but for their bodies."""
     return {
-        "tenant": tenant,
-        "thread": thread,
-        "ns": ns,
-        "id": pack_id(ask.checkpoint_id),
-        "task": pack_id(ask.task_id) or b"",
+        **_writes_key(ask),
+        "path": checked_text("task_path", ask.task_path),
+        "at": array([slot for slot, _, _, _ in rows]),
+        "counts": array([n for _, n, _, _ in rows]),
+        "row_spans": arrays([named for _, _, named, _ in rows]),
     }
 
 
@@ -176,15 +177,11 @@ def _writes_params(
     core: Core,
     ask: WritesRequest,
     encoder: Encoder,
-    rows: Sequence[_Row],
+    rows: Sequence[WriteRow],
     cipher: Cipher | None,
 ) -> dict[str, Any]:
     return {
         **gate(core, ask.stream, ask.claim),
-        **_writes_key(ask),
         **content_of(encoder.staged, cipher, [body for _, _, _, body in rows]),
-        "path": checked_text("task_path", ask.task_path),
-        "at": array([slot for slot, _, _, _ in rows]),
-        "counts": array([n for _, n, _, _ in rows]),
-        "spans": arrays([named for _, _, named, _ in rows]),
+        **row_params(ask, rows),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from psycopg import errors
 
-from plumbgraph.errors import (
-    StaleWriter,
-)
+from plumbgraph.errors import SettingsError, StaleWriter, TypeRefused
 from plumbgraph.postgres.statement import SqlPlan, Statement
 from plumbgraph.state.codec import Encoder, dump_item
 from plumbgraph.state.context import Claim, Reading, StreamKey
@@ -34,9 +33,17 @@ from plumbgraph.state.gate import (
     spelled,
 )
 from plumbgraph.state.ids import pack_id, tag
+from plumbgraph.state.pace import Offer
 from plumbgraph.state.reading import learn_parent
-from plumbgraph.state.refs import Channels, Kind, Shelf, dump, spans_of
-from plumbgraph.state.statements import PUT, PUT_LEAN, array
+from plumbgraph.state.refs import Channels, Kind, Shelf, dump, joined_shelves, spans_of
+from plumbgraph.state.statements import array, put_of
+from plumbgraph.state.task_writes import (
+    WriteRow,
+    WritesRequest,
+    put_writes,
+    row_params,
+    write_rows,
+)
 from plumbgraph.tracing import emit
 
 _DELTAS = (Kind.DELTA_LIST, Kind.DELTA_DICT)
@@ -59,8 +66,11 @@ class PutRequest:
     accepted: int | None = None
 
 
-def put(core: Core, ask: PutRequest) -> SqlPlan[str]:
+def put(core: Core, ask: PutRequest, offer: Offer | None = None) -> SqlPlan[str]:
     """Store a checkpoint and move the head; returns the branch it is on.
+
+    Writes that are offered are stored by the same statement; where it stores nothing, they are
+    stored by themselves before it is tried again.
 
     Raises:
         StaleWriter: The parent is no longer the head, and this is no deliberate fork.
@@ -69,42 +79,90 @@ def put(core: Core, ask: PutRequest) -> SqlPlan[str]:
         ThreadBusy: Another process has claimed the thread.
     """
     cipher = yield from core.writing_cipher(*ask.stream[:2])
+    if offer is not None:
+        branch = yield from _together(core, ask, offer, cipher)
+        if branch is not None:
+            return branch
     for _ in range(ATTEMPTS):
-        parent = yield from _parent(core, ask)
-        encoder = _encoder(core, ask.serde, ask.stream, parent, ask.parent)
-        staged = encoder.staged
-        try:
-            now, params = _put_params(core, ask, encoder, parent, cipher)
-            reply = (yield (Statement(_statement(params), params),))[0][0]
-        except errors.UniqueViolation:
-            # Two processes share a log, as after a fork of this one: open new ones.
-            staged.abort()
-            core.book.forget(ask.stream[:2])
+        tried = yield from _attempt(core, ask, cipher)
+        if tried is None:
             continue
-        except BaseException:
-            staged.abort()
-            raise
-        verdict = Verdict(*reply[:8])
-        if verdict.generation is not None:
-            core.learn_generation(*ask.stream[:2], verdict.generation)
-        if verdict.stream is not None:
-            staged.commit()
-            return _settled(core, ask, encoder, now, parent, reply)
-        staged.abort()
-        if reply[10]:
-            return ""
-        refuse(verdict, ask.stream, ask.claim)
-        if verdict.fresh and verdict.head is not None and verdict.head != pack_id(ask.parent):
+        if tried.branch is not None:
+            return tried.branch
+        refuse(tried.verdict, ask.stream, ask.claim)
+        head = tried.verdict.head
+        if tried.verdict.fresh and head is not None and head != pack_id(ask.parent):
             emit(WriterRefused(thread_id=ask.stream[1], code=StaleWriter.code))
             raise _stale(ask)
     raise contended(ask.stream)
 
 
+def _together(
+    core: Core, ask: PutRequest, offer: Offer, cipher: Cipher | None
+) -> SqlPlan[str | None]:
+    """One try to store the offered writes as well; what it does not store, they do themselves."""
+    tried = None
+    if offer.ask.claim == ask.claim and offer.ask.serde is ask.serde:
+        with suppress(TypeRefused, SettingsError):  # raised anew by whichever of them it is about
+            tried = yield from _attempt(core, ask, cipher, offer.ask)
+    if tried is None or not tried.whole:
+        try:
+            yield from put_writes(core, offer.ask)
+        except Exception as error:  # noqa: BLE001 - raised where the writes came from
+            offer.fail(error)
+    offer.settle(stored=True)
+    return None if tried is None else tried.branch
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """How a statement went: the branch that was stored to, if any, and whether all was stored."""
+
+    verdict: Verdict
+    branch: str | None = None
+    whole: bool = False
+
+
+def _attempt(
+    core: Core, ask: PutRequest, cipher: Cipher | None, writes: WritesRequest | None = None
+) -> SqlPlan[_Tried | None]:
+    """One statement; None where it found a log shared with another process."""
+    parent = yield from _parent(core, ask)
+    encoder = _encoder(core, ask.serde, ask.stream, parent, ask.parent)
+    staged = encoder.staged
+    try:
+        rows = [] if writes is None else write_rows(writes, encoder, cipher)
+        encoder.shelves = joined_shelves(encoder.shelves, encoder.noted)
+        now, params = _put_params(core, ask, encoder, parent, cipher, rows)
+        params |= {} if writes is None else row_params(writes, rows)
+        reply = (yield (Statement(_statement(params), params, often=True),))[0][0]
+    except errors.UniqueViolation:
+        # Two processes share a log, as after a fork of this one: open new ones.
+        staged.abort()
+        core.book.forget(ask.stream[:2])
+        return None
+    except BaseException:
+        staged.abort()
+        raise
+    verdict = Verdict(*reply[:8])
+    if verdict.generation is not None:
+        core.learn_generation(*ask.stream[:2], verdict.generation)
+    if verdict.stream is None:
+        staged.abort()
+        return _Tried(verdict, "" if reply[10] else None)
+    staged.commit()
+    branch = _settled(core, ask, encoder, now, parent, reply)
+    return _Tried(verdict, branch, writes is None or len(reply[11]) == len(rows))
+
+
 def _statement(params: Mapping[str, Any]) -> str:
     """The statement that stores all there is, and no more parts than that takes."""
-    arrays = ("new_logs", "logs", "drop_logs")
-    usual = params["accepted"] is None and params["run"] is None
-    return PUT_LEAN if usual and all(params[name] == "{}" for name in arrays) else PUT
+    usual = params["accepted"] is None and params["run"] is None and params["drop_logs"] == "{}"
+    return put_of(
+        content=params["new_logs"] != "{}" or params["logs"] != "{}",
+        beside=not usual,
+        writes="base" in params,
+    )
 
 
 def _parent(core: Core, ask: PutRequest) -> SqlPlan[Channels | None]:
@@ -173,6 +231,7 @@ def _put_params(
     encoder: Encoder,
     parent: Channels | None,
     cipher: Cipher | None,
+    rows: Sequence[WriteRow],
 ) -> tuple[Channels, dict[str, Any]]:
     now = _channels(ask, encoder, parent)
     skeleton = {k: v for k, v in ask.checkpoint.items() if k not in ("channel_values", "id")}
@@ -192,7 +251,7 @@ def _put_params(
     )
     return now, {
         **gate(core, ask.stream, ask.claim),
-        **content_of(encoder.staged, cipher),
+        **content_of(encoder.staged, cipher, [body for _, _, _, body in rows]),
         "drop_logs": array([log for log, _ in encoder.staged.drops]),
         "drop_slots": array([slot for _, slot in encoder.staged.drops]),
         "id": key,

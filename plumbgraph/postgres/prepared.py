@@ -1,0 +1,120 @@
+"""Statements that are sent again and again: parsed once a process, prepared once a connection.
+
+A cursor finds out anew at each call what a statement's placeholders are, once it is longer than
+psycopg remembers, and builds several objects to send it. Here the wire's own calls are used, with
+the same parameter types as a cursor's, for the kinds of values that hot statements have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Mapping
+from functools import lru_cache
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+from psycopg import AsyncConnection, Connection, pq
+from psycopg.adapt import Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import execute
+
+from plumbgraph.postgres.statement import Row
+
+AnyConnection: TypeAlias = Connection[Any] | AsyncConnection[Any]
+Wire: TypeAlias = Generator[Any, Any, pq.abc.PGresult]
+
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
+_UNKNOWN, _BOOL, _BYTEA = 0, 16, 17  # type numbers of PostgreSQL
+_TEXT, _BINARY = pq.Format.TEXT, pq.Format.BINARY
+_FINE = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
+
+Values: TypeAlias = tuple[list[bytes | None], list[int], tuple[int, ...]]
+"""What a statement is sent with: values, their formats, their type numbers."""
+
+_Names: TypeAlias = dict[tuple[str, tuple[int, ...]], bytes]
+_prepared: WeakKeyDictionary[AnyConnection, _Names | None] = WeakKeyDictionary()
+
+
+@lru_cache(maxsize=256)
+def parsed(sql: str) -> tuple[bytes, tuple[str, ...]]:
+    """The text with numbered placeholders, and their names in order."""
+    names: dict[str, int] = {}
+
+    def numbered(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return "%"
+        return f"${names.setdefault(found[1], len(names) + 1)}"
+
+    text = _PLACEHOLDER.sub(numbered, sql)
+    return text.encode(), tuple(names)
+
+
+def values_of(names: tuple[str, ...], params: Mapping[str, Any]) -> Values | None:
+    """The values as they are sent, or None where one of them is for a cursor to spell."""
+    values: list[bytes | None] = []
+    formats: list[int] = []
+    types: list[int] = []
+    for name in names:
+        value = params[name]
+        kind = type(value)
+        if kind is str:
+            values.append(value.encode())
+        elif kind is bytes or value is None:
+            values.append(value)
+        elif kind is bool:
+            values.append(b"t" if value else b"f")
+        else:
+            return None
+        formats.append(_BINARY if kind is bytes else _TEXT)
+        types.append(_BYTEA if kind is bytes else _BOOL if kind is bool else _UNKNOWN)
+    return values, formats, tuple(types)
+
+
+def exchange(
+    connection: AnyConnection, sql: str, params: Mapping[str, Any], *, prepare: bool
+) -> Wire | None:
+    """What sends a statement and gets its result; None where only a cursor can.
+
+    It is run by the connection's own `wait`.
+    """
+    if connection not in _prepared:
+        _prepared[connection] = {} if connection.info.encoding == "utf-8" else None
+    known = _prepared[connection]
+    text, names = parsed(sql)
+    values = values_of(names, params)
+    if known is None or values is None:
+        return None
+    return _exchange(connection.pgconn, known if prepare else None, (sql, text), values)
+
+
+def _exchange(
+    wire: pq.abc.PGconn, known: _Names | None, statement: tuple[str, bytes], sent: Values
+) -> Wire:
+    values, formats, types = sent
+    sql, text = statement
+    if known is None:
+        wire.send_query_params(text, values, types, formats, _BINARY)
+        return _checked((yield from execute(wire))[-1])
+    name = known.get((sql, types))
+    if name is None:
+        name = b"plumb_%d" % len(known)
+        wire.send_prepare(name, text, types)
+        _checked((yield from execute(wire))[-1])
+        known[sql, types] = name
+    wire.send_query_prepared(name, values, formats, _BINARY)
+    return _checked((yield from execute(wire))[-1])
+
+
+def _checked(result: pq.abc.PGresult) -> pq.abc.PGresult:
+    if result.status not in _FINE:
+        raise error_from_result(result)
+    return result
+
+
+def rows_of(connection: AnyConnection, result: pq.abc.PGresult) -> list[Row]:
+    """The rows of a binary result."""
+    if not result.nfields:
+        return []
+    reader = Transformer(connection)
+    reader.set_pgresult(result)
+    return reader.load_rows(0, result.ntuples, tuple)
