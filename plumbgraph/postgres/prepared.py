@@ -8,12 +8,13 @@ the same parameter types as a cursor's, for the kinds of values that hot stateme
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from psycopg import AsyncConnection, Connection, pq
+from psycopg import AsyncConnection, Connection, abc, pq
 from psycopg.adapt import Transformer
 from psycopg.errors import error_from_result
 from psycopg.generators import execute
@@ -26,13 +27,27 @@ Wire: TypeAlias = Generator[Any, Any, pq.abc.PGresult]
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 _UNKNOWN, _BOOL, _BYTEA = 0, 16, 17  # type numbers of PostgreSQL
 _TEXT, _BINARY = pq.Format.TEXT, pq.Format.BINARY
+_SPELL: dict[type, tuple[Callable[[Any], bytes | None], int, int]] = {
+    str: (str.encode, _TEXT, _UNKNOWN),
+    bytes: (bytes, _BINARY, _BYTEA),
+    bool: ({True: b"t", False: b"f"}.__getitem__, _TEXT, _BOOL),
+    type(None): (lambda _: None, _TEXT, _UNKNOWN),
+}
 _FINE = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 
 Values: TypeAlias = tuple[list[bytes | None], list[int], tuple[int, ...]]
 """What a statement is sent with: values, their formats, their type numbers."""
 
-_Names: TypeAlias = dict[tuple[str, tuple[int, ...]], bytes]
-_prepared: WeakKeyDictionary[AnyConnection, _Names | None] = WeakKeyDictionary()
+
+@dataclass(slots=True)
+class _Known:
+    """A connection's prepared statements by text and types, and what reads its results."""
+
+    reader: abc.Transformer
+    names: dict[tuple[str, tuple[int, ...]], bytes] = field(default_factory=dict)
+
+
+_known: WeakKeyDictionary[AnyConnection, _Known] = WeakKeyDictionary()
 
 
 @lru_cache(maxsize=256)
@@ -51,23 +66,22 @@ def parsed(sql: str) -> tuple[bytes, tuple[str, ...]]:
 
 def values_of(names: tuple[str, ...], params: Mapping[str, Any]) -> Values | None:
     """The values as they are sent, or None where one of them is for a cursor to spell."""
-    values: list[bytes | None] = []
-    formats: list[int] = []
-    types: list[int] = []
-    for name in names:
-        value = params[name]
-        kind = type(value)
-        if kind is str:
-            values.append(value.encode())
-        elif kind is bytes or value is None:
-            values.append(value)
-        elif kind is bool:
-            values.append(b"t" if value else b"f")
-        else:
-            return None
-        formats.append(_BINARY if kind is bytes else _TEXT)
-        types.append(_BYTEA if kind is bytes else _BOOL if kind is bool else _UNKNOWN)
-    return values, formats, tuple(types)
+    values = [params[name] for name in names]
+    found = _spelling(tuple(map(type, values)))
+    if found is None:
+        return None
+    spell, formats, types = found
+    return [each(value) for each, value in zip(spell, values, strict=True)], formats, types
+
+
+@lru_cache(maxsize=256)
+def _spelling(
+    kinds: tuple[type, ...],
+) -> tuple[list[Callable[[Any], bytes | None]], list[int], tuple[int, ...]] | None:
+    if not _SPELL.keys() >= set(kinds):
+        return None
+    found = [_SPELL[kind] for kind in kinds]
+    return [s for s, _, _ in found], [f for _, f, _ in found], tuple(t for _, _, t in found)
 
 
 def exchange(
@@ -77,18 +91,23 @@ def exchange(
 
     It is run by the connection's own `wait`.
     """
-    if connection not in _prepared:
-        _prepared[connection] = {} if connection.info.encoding == "utf-8" else None
-    known = _prepared[connection]
     text, names = parsed(sql)
     values = values_of(names, params)
-    if known is None or values is None:
+    if values is None:
         return None
-    return _exchange(connection.pgconn, known if prepare else None, (sql, text), values)
+    known = _known.get(connection)
+    if known is None:
+        if connection.info.encoding != "utf-8":
+            return None
+        known = _known[connection] = _Known(Transformer(connection))
+    return _exchange(connection.pgconn, known.names if prepare else None, (sql, text), values)
 
 
 def _exchange(
-    wire: pq.abc.PGconn, known: _Names | None, statement: tuple[str, bytes], sent: Values
+    wire: pq.abc.PGconn,
+    known: dict[tuple[str, tuple[int, ...]], bytes] | None,
+    statement: tuple[str, bytes],
+    sent: Values,
 ) -> Wire:
     values, formats, types = sent
     sql, text = statement
@@ -115,6 +134,8 @@ def rows_of(connection: AnyConnection, result: pq.abc.PGresult) -> list[Row]:
     """The rows of a binary result."""
     if not result.nfields:
         return []
-    reader = Transformer(connection)
+    reader = _known[connection].reader
     reader.set_pgresult(result)
-    return reader.load_rows(0, result.ntuples, tuple)
+    rows = reader.load_rows(0, result.ntuples, tuple)
+    reader.set_pgresult(None)
+    return rows

@@ -41,6 +41,13 @@ _MARK = """
 UPDATE {schema}.thread SET adopted = %(mark)s
 WHERE tenant = %(tenant)s AND thread_id = %(thread)s"""
 
+# At once, so that nobody finds a thread that is here and still claimed by its mover.
+_ARRIVED = """
+UPDATE {schema}.thread SET adopted = %(mark)s,
+    owner = CASE WHEN %(keep)s::boolean THEN owner END,
+    lease_until = CASE WHEN %(keep)s::boolean THEN lease_until END
+WHERE tenant = %(tenant)s AND thread_id = %(thread)s AND epoch = %(epoch)s::bigint"""
+
 _ADOPTED = """
 SELECT thread_id, adopted FROM {schema}.thread
 WHERE tenant = %(tenant)s AND adopted IS NOT NULL AND deleted_at IS NULL"""
@@ -144,7 +151,7 @@ class Adoption:
             yield from claims.take(scope, tenant, thread, claims.default_owner(), _LEASE_S)
         )
         try:
-            count = yield from self._move(tenant, thread, held, serde)
+            count = yield from self._move(tenant, thread, held, serde, keep=claim is not None)
         finally:
             if claim is None:
                 yield from claims.release(held)
@@ -153,7 +160,7 @@ class Adoption:
         return count
 
     def _move(
-        self, tenant: str, thread: str, claim: Claim, serde: SerializerProtocol
+        self, tenant: str, thread: str, claim: Claim, serde: SerializerProtocol, *, keep: bool
     ) -> SqlPlan[int]:
         who = {"tenant": tenant, "thread": thread}
         yield (Statement(_MARK, {**who, "mark": _MOVING}),)
@@ -166,7 +173,8 @@ class Adoption:
             if row is not None:
                 yield from self._store((tenant, thread, ns), row, claim, serde)
                 yield from claims.renew(claim, _LEASE_S)
-        yield (Statement(_MARK, {**who, "mark": newest}),)
+        done = {**who, "mark": newest, "keep": keep, "epoch": str(claim.epoch)}
+        yield (Statement(_ARRIVED, done),)
         return len(rows)
 
     def _store(

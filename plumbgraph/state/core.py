@@ -31,39 +31,55 @@ Tenant: TypeAlias = str | Callable[[Mapping[str, Any]], str]
 CheckpointKey: TypeAlias = tuple[StreamKey, str]
 
 
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """One call; what waits for its end is made when somebody does."""
+
+    end: Future[None] | None = None
+
+
 class Flights:
     """Calls this process has begun and not finished, by what they write to."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._flying: dict[CheckpointKey, set[Future[None]]] = {}
+        self._flying: dict[CheckpointKey, list[_Flight]] = {}
 
     @contextmanager
     def flight(self, key: CheckpointKey) -> Iterator[None]:
         """Announce a call for as long as the block lasts; its error is the flight's."""
-        flight: Future[None] = Future()
+        flight = _Flight()
         with self._lock:
-            self._flying.setdefault(key, set()).add(flight)
+            self._flying.setdefault(key, []).append(flight)
         try:
             yield
         except BaseException as error:
-            self._end(key, flight)
-            flight.set_exception(error)
+            if (end := self._end(key, flight)) is not None:
+                end.set_exception(error)
             raise
-        self._end(key, flight)
-        flight.set_result(None)
+        if (end := self._end(key, flight)) is not None:
+            end.set_result(None)
 
-    def _end(self, key: CheckpointKey, flight: Future[None]) -> None:
+    def _end(self, key: CheckpointKey, flight: _Flight) -> Future[None] | None:
         with self._lock:
-            flying = self._flying.get(key, set())
-            flying.discard(flight)
+            flying = self._flying[key]
+            flying.remove(flight)
             if not flying:
-                self._flying.pop(key, None)
+                del self._flying[key]
+            return flight.end
+
+    def number(self, key: CheckpointKey) -> int:
+        """How many calls are under way."""
+        with self._lock:
+            return len(self._flying.get(key, ()))
 
     def of(self, key: CheckpointKey) -> list[Future[None]]:
-        """The calls under way."""
+        """The ends of the calls under way."""
         with self._lock:
-            return list(self._flying.get(key, ()))
+            flying = self._flying.get(key, ())
+            for flight in flying:
+                flight.end = flight.end or Future()
+            return [flight.end for flight in flying if flight.end is not None]
 
     def wait(self, key: CheckpointKey) -> None:
         """Block until the calls that are under way now are over, however they end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -13,6 +14,7 @@ _UUID_TEXT = 36
 _UUID_BYTES = 16
 
 
+@lru_cache(maxsize=1024)
 def pack_id(text: str | None) -> bytes | None:
     """The stored form of an id; bytes sort as the texts do among UUIDs and among other texts."""
     if not text:

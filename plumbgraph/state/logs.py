@@ -175,10 +175,11 @@ class LogBook:
         with self._lock:
             log.known = True
             log.flying.difference_update(new)
-            log.tail.update(new)
             for position in sealed:
                 log.tail.pop(position, None)
-            _trim(log)
+            for position, item in new.items():
+                if position not in sealed and not _over(log, position, item):
+                    log.tail[position] = item
 
     def _spoil(self, log: Log, new: dict[int, Item], sealed: set[int]) -> None:
         with self._lock:

@@ -312,7 +312,7 @@ class PlumbSaver(ThreadFace, RunFace, UpkeepFace, ExchangeFace, BaseCheckpointSa
         stream = self._core.stream_of(config)
         scope = self._core.scope(stream[0])
         parent = get_checkpoint_id(config) or None
-        flying = len(self._core.writes.of((stream, parent or "")))
+        flying = self._core.writes.number((stream, parent or ""))
         with (
             self._core.puts.flight((stream, checkpoint["id"])),
             self._core.paces.put_on(stream, parent or "", flying=flying) as offer,

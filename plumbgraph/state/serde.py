@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from threading import local
@@ -109,6 +110,10 @@ class PlumbSerializer(JsonPlusSerializer):
         Raises:
             TypeRefused: A type in it is not allowed, or cannot be serialized at all.
         """
+        scalar = type(obj) in _SCALARS
+        if scalar:
+            with suppress(ormsgpack.MsgpackEncodeError):
+                return "msgpack", ormsgpack.packb(obj, option=_PLAIN)
         try:
             kind, data = super().dumps_typed(obj)
         except TypeError as error:
@@ -116,7 +121,7 @@ class PlumbSerializer(JsonPlusSerializer):
                 f"A {type(obj).__name__!r} cannot be stored: {error}.",
                 hint="Convert it to plain data, or keep it out of the state.",
             ) from error
-        if kind == "msgpack" and type(obj) not in _SCALARS and plain(obj) is None:
+        if kind == "msgpack" and not scalar and plain(obj) is None:
             self.check(data)
         return kind, data
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated, Any, TypedDict
 
 import psycopg
@@ -139,6 +140,23 @@ def test_a_run_may_be_the_first_write(saver: PlumbSaver, legacy: PostgresSaver) 
     found = _graph(saver).get_state(CONFIG)
     assert found.values == {**expected, "n": 42}
     assert found.next == ()
+
+
+def test_a_moved_thread_is_free_at_once(
+    saver: PlumbSaver, legacy: PostgresSaver, postgres_url: str, schema: str
+) -> None:
+    plan = saver._adoption.move("default", "t", None, saver.serde)
+    batch = next(plan)
+    with _open(postgres_url, schema) as other:
+        adoption, send = other._adoption, saver._core.db.send
+        replies = send(batch)
+        while other._core.db.run(adoption.foreign_to_us(("default", "t", ""))):
+            replies = send(plan.send(replies))
+        _graph(other).update_state(CONFIG, {"n": 1})
+        with suppress(StopIteration):
+            while True:
+                replies = send(plan.send(replies))
+        assert _history(other)[1:] == _history(legacy)
 
 
 def test_a_mover_that_died_is_replaced(
