@@ -33,6 +33,9 @@ class Watch(Protocol):
 class Recorded(ClaimLost):
     """The call is on record already, so its effect must not happen here now."""
 
+    code = "effects.recorded"
+    default_hint = "Let it pass: the result of the run that was faster is taken."
+
 
 class Start:
     """The record of one attempt: made once, by whoever is last before the effect.
