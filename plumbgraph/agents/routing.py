@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, NotRequired, TypeAlias
 
@@ -182,14 +182,19 @@ class RoutedNode(Node):
 
 def ledger_of(messages: list[BaseMessage]) -> Rows:
     """The rows of a thread's routed answers, by charge id."""
-    marks = [m.response_metadata.get(MARK) for m in messages if isinstance(m, AIMessage)]
-    return {mark["charge_id"]: _row(mark) for mark in marks if mark}
+    return {mark["charge_id"]: _row(mark) for mark in _marks(messages)}
 
 
 def unbooked(state: State) -> Rows:
     """The rows of routed answers that the state's ledger does not hold yet."""
     held = state.get("ledger") or {}
-    return {key: row for key, row in ledger_of(state["messages"]).items() if key not in held}
+    fresh = (mark for mark in _marks(state["messages"]) if mark["charge_id"] not in held)
+    return {mark["charge_id"]: _row(mark) for mark in fresh}
+
+
+def _marks(messages: list[BaseMessage]) -> Iterator[Mapping[str, Any]]:
+    told = (m.response_metadata.get(MARK) for m in messages if isinstance(m, AIMessage))
+    return (mark for mark in told if mark)
 
 
 def _row(mark: Mapping[str, Any]) -> dict[str, Any]:

@@ -224,6 +224,6 @@ def turn_of(messages: Sequence[BaseMessage]) -> tuple[str, str]:
     """The turn's name and what the user wants: both from the last thing a person said."""
     for message in reversed(messages):
         if _said_by_a_person(message):
-            count = sum(map(_said_by_a_person, messages))
-            return message.id or f"turn-{count}", str(message.text)
+            name = message.id or f"turn-{sum(map(_said_by_a_person, messages))}"
+            return name, str(message.text)
     return "start", ""

@@ -40,6 +40,9 @@ def hand_over(messages: Sequence[BaseMessage], model: str) -> list[BaseMessage]:
 def _handed(messages: Sequence[BaseMessage], model: str) -> Iterator[BaseMessage]:
     mark = _CACHED_BY.get(model.partition(":")[0], "")
     for message in messages:
+        if isinstance(message.content, str) and not message.additional_kwargs:
+            yield message
+            continue
         foreign = isinstance(message, AIMessage) and not _same(author_of(message), model)
         content = message.content
         if not isinstance(content, str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -14,6 +15,7 @@ from langgraph.runtime import Runtime, get_runtime
 from plumbgraph.routing.budget import Payer
 from plumbgraph.routing.handover import MARK, author_of
 from plumbgraph.routing.values import ThreadView
+from plumbgraph.tracing.once import Once
 
 _LOOKED_BACK = 50
 
@@ -62,9 +64,21 @@ def current_scope() -> Scope:
 
 def identity_of(messages: Sequence[BaseMessage], settings: Any = None) -> list[Any]:
     """What a call shows its model, as plain data: it tells the call from others of its task."""
-    shown = [[m.type, m.content, getattr(m, "tool_calls", None)] for m in messages]
-    plain: list[Any] = json.loads(json.dumps([shown, settings], default=str))
+    shown = blake2b(b"".join(map(_shown, messages)), digest_size=16)
+    plain: list[Any] = json.loads(json.dumps([shown.hexdigest(), settings], default=str))
     return plain
+
+
+def _parts(message: BaseMessage) -> tuple[Any, ...]:
+    return message.content, message.tool_calls if isinstance(message, AIMessage) else None
+
+
+def _digest(message: BaseMessage) -> bytes:
+    text = json.dumps([message.type, *_parts(message)], default=str)
+    return blake2b(text.encode(), digest_size=16).digest()
+
+
+_shown = Once(_digest, _parts)
 
 
 def view_of(messages: Sequence[BaseMessage], *, now: float, failures: int = 0) -> ThreadView:

@@ -10,6 +10,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from plumbgraph.tracing.once import Once
+
 _PER_MESSAGE = 12
 _PER_ATTACHMENT = 6_000
 _WITH_TOOLS = 700
@@ -77,10 +79,8 @@ def bounds_of(messages: Sequence[BaseMessage], tools: Sequence[Any] = ()) -> Bou
     described = "".join(map(_tool_text, tools))
     chars, size, attached = len(described), len(described.encode()), 0
     for message in messages:
-        for text in _texts(message):
-            chars += len(text)
-            size += len(text) if text.isascii() else len(text.encode())
-        attached += _attachments(message)
+        own_chars, own_size, own_attached = _measured(message)
+        chars, size, attached = chars + own_chars, size + own_size, attached + own_attached
     flat = _PER_MESSAGE * (len(messages) + len(tools)) + _PER_ATTACHMENT * attached
     flat += _WITH_TOOLS if tools else 0
     return Bounds(expected=chars // _CHARS_PER_TOKEN + flat // 2, worst=size + flat)
@@ -134,6 +134,21 @@ def _texts(message: BaseMessage) -> list[str]:
     if isinstance(message, AIMessage) and message.tool_calls:
         texts.append(str(message.tool_calls))
     return texts
+
+
+def _measure(message: BaseMessage) -> tuple[int, int, int]:
+    """Characters, bytes and attachments of one message."""
+    texts = _texts(message)
+    size = sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
+    return sum(map(len, texts)), size, _attachments(message)
+
+
+def _parts(message: BaseMessage) -> tuple[Any, ...]:
+    calls = message.tool_calls if isinstance(message, AIMessage) else None
+    return message.name, message.content, calls
+
+
+_measured = Once(_measure, _parts)
 
 
 def _attachments(message: BaseMessage) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
@@ -11,14 +10,14 @@ from dataclasses import fields, is_dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
-from operator import is_
-from typing import Any, TypeAlias
+from functools import lru_cache, partial
+from typing import Any
 from uuid import UUID
 
 import orjson
 from langchain_core.load import dumpd
 
+from plumbgraph.tracing.once import Once
 from plumbgraph.tracing.redact import SUSPECT, redact
 
 _CACHED_CHARS = 2048
@@ -33,9 +32,6 @@ _LEAST, _MOST = -(2**63), 2**64 - 1
 _PLAIN = (float, bool, type(None), orjson.Fragment)
 _SAFE = (int, float, datetime, date, time, timedelta, UUID, Decimal, Enum, bytes, bytearray)
 _harmless: set[int] = set()
-Known: TypeAlias = dict[int, tuple[weakref.ref[Any], tuple[Any, ...], orjson.Fragment]]
-_messages: Known = {}
-_dumps: Known = {}
 
 
 def anonymized(data: Any) -> Any:
@@ -95,27 +91,13 @@ def _said(data: Any) -> str:
         return f"<{type(data).__name__}>"
 
 
-def _message(message: Any) -> Any:
-    """A message as finished JSON; a state shows the same ones step after step."""
-    return _once(message, _messages, _plain_message)
+def _fragment(make: Callable[[Any], Any], message: Any) -> orjson.Fragment:
+    options = orjson.OPT_NON_STR_KEYS
+    return orjson.Fragment(orjson.dumps(anonymized(make(message)), default=str, option=options))
 
 
-def dumped(message: Any) -> Any:
-    """A message as finished JSON in LangChain's own form; a model is sent the same ones again."""
-    return _once(message, _dumps, dumpd)
-
-
-def _once(message: Any, known: Known, make: Callable[[Any], Any]) -> Any:
-    mark = id(message)
-    parts = (message.content, message.usage_metadata if message.type == "ai" else None)
-    told = known.get(mark)
-    if told is not None and told[0]() is message and all(map(is_, told[1], parts)):
-        return told[2]
-    data = orjson.dumps(anonymized(make(message)), default=str, option=orjson.OPT_NON_STR_KEYS)
-    found = orjson.Fragment(data)
-    forget = weakref.ref(message, lambda _: known.pop(mark, None))
-    known[mark] = forget, parts, found
-    return found
+def _parts(message: Any) -> tuple[Any, ...]:
+    return message.content, message.usage_metadata if message.type == "ai" else None
 
 
 def _plain_message(message: Any) -> dict[str, Any]:
@@ -124,6 +106,13 @@ def _plain_message(message: Any) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - pydantic refuses lone surrogates; a sink never raises
         return {"type": getattr(message, "type", ""), "content": message.content}
     return told
+
+
+_message = Once(partial(_fragment, _plain_message), _parts)
+"""A message as finished JSON; a state shows the same ones step after step."""
+
+dumped = Once(partial(_fragment, dumpd), _parts)
+"""A message as finished JSON in LangChain's own form; a model is sent the same ones again."""
 
 
 def _as_dict(data: Any) -> Mapping[Any, Any] | None:
