@@ -24,6 +24,10 @@ from plumbgraph.postgres.statement import Row
 AnyConnection: TypeAlias = Connection[Any] | AsyncConnection[Any]
 Wire: TypeAlias = Generator[Any, Any, pq.abc.PGresult]
 
+PLAN_CALLS = 250
+"""After so many calls a statement is prepared anew: PostgreSQL keeps the plan it made when the
+tables were small until it looks at them again, which may be late or never."""
+
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 _UNKNOWN, _BOOL, _BYTEA = 0, 16, 17  # type numbers of PostgreSQL
 _TEXT, _BINARY = pq.Format.TEXT, pq.Format.BINARY
@@ -40,11 +44,20 @@ Values: TypeAlias = tuple[list[bytes | None], list[int], tuple[int, ...]]
 
 
 @dataclass(slots=True)
+class _Prepared:
+    name: bytes
+    left: int = 0
+
+
+_Statements: TypeAlias = dict[tuple[str, tuple[int, ...]], _Prepared]
+
+
+@dataclass(slots=True)
 class _Known:
     """A connection's prepared statements by text and types, and what reads its results."""
 
     reader: abc.Transformer
-    names: dict[tuple[str, tuple[int, ...]], bytes] = field(default_factory=dict)
+    statements: _Statements = field(default_factory=dict)
 
 
 _known: WeakKeyDictionary[AnyConnection, _Known] = WeakKeyDictionary()
@@ -100,27 +113,28 @@ def exchange(
         if connection.info.encoding != "utf-8":
             return None
         known = _known[connection] = _Known(Transformer(connection))
-    return _exchange(connection.pgconn, known.names if prepare else None, (sql, text), values)
+    return _exchange(connection.pgconn, known.statements if prepare else None, (sql, text), values)
 
 
 def _exchange(
-    wire: pq.abc.PGconn,
-    known: dict[tuple[str, tuple[int, ...]], bytes] | None,
-    statement: tuple[str, bytes],
-    sent: Values,
+    wire: pq.abc.PGconn, known: _Statements | None, statement: tuple[str, bytes], sent: Values
 ) -> Wire:
     values, formats, types = sent
     sql, text = statement
     if known is None:
         wire.send_query_params(text, values, types, formats, _BINARY)
         return _checked((yield from execute(wire))[-1])
-    name = known.get((sql, types))
-    if name is None:
-        name = b"plumb_%d" % len(known)
+    found = known.get((sql, types))
+    if found is None or not found.left:
+        if found is not None:
+            wire.send_query(b"DEALLOCATE " + found.name)
+            _checked((yield from execute(wire))[-1])
+        name = b"plumb_%d" % len(known) if found is None else found.name
         wire.send_prepare(name, text, types)
         _checked((yield from execute(wire))[-1])
-        known[sql, types] = name
-    wire.send_query_prepared(name, values, formats, _BINARY)
+        found = known[sql, types] = _Prepared(name, PLAN_CALLS)
+    found.left -= 1
+    wire.send_query_prepared(found.name, values, formats, _BINARY)
     return _checked((yield from execute(wire))[-1])
 
 

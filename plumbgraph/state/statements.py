@@ -2,6 +2,8 @@
 
 Placeholders that are whole numbers or lists of them travel as texts with a cast, so that a
 statement has the same parameter types, and therefore one prepared plan, whatever the values are.
+What is looked up is looked up once by a value, not for each row: else PostgreSQL takes one plan
+for all calls to be dearer than a new one for each, and planning takes longer than the statement.
 """
 
 from __future__ import annotations
@@ -49,10 +51,11 @@ SELECT ok.id, ok.thread, gate.generation, gate.deleted_at IS NOT NULL AS deleted
 
 _MOVE = """, moved AS (
     UPDATE {schema}.stream s SET head = %(id)s, touched_at = now() FROM fit, here
-    WHERE s.id = here.id AND s.head IS NOT DISTINCT FROM here.head AND (
+    WHERE s.id = (SELECT id FROM here) AND s.head IS NOT DISTINCT FROM here.head AND (
         here.head IS NULL OR here.head = %(parent)s::bytea OR here.head = %(id)s
-        OR (%(fork)s::boolean AND NOT EXISTS (
-            SELECT FROM {schema}.checkpoint k WHERE k.stream = here.id AND k.id = %(id)s)))
+        OR (%(fork)s::boolean AND (
+            SELECT k.stream FROM {schema}.checkpoint k
+            WHERE k.stream = (SELECT id FROM here) AND k.id = %(id)s) IS NULL))
     RETURNING s.id, s.thread,
         here.head <> %(id)s AND here.head IS DISTINCT FROM %(parent)s::bytea AS forked
 ), opened AS (
@@ -80,10 +83,9 @@ _NOTE = """, noted AS (
     FROM ok, unnest(%(at)s::smallint[], %(counts)s::smallint[], %(row_spans)s::text[],
         %(row_starts)s::int[], %(row_sizes)s::int[]) AS w(slot, n, spans, start, size)
     -- A row begins where those its writer saw end, so of two that saw the same one is too late.
-    WHERE w.slot < 0 OR NOT EXISTS (
-        SELECT FROM {schema}.write h
-        WHERE h.stream = ok.id AND h.checkpoint = %(base)s AND h.task = %(task)s
-            AND h.slot > w.slot)
+    WHERE w.slot < 0 OR w.slot >= coalesce((
+        SELECT max(h.slot) FROM {schema}.write h
+        WHERE h.stream = (SELECT id FROM ok) AND h.checkpoint = %(base)s AND h.task = %(task)s), 0)
     ON CONFLICT (stream, checkpoint, task, slot) DO UPDATE
     SET body = excluded.body, spans = excluded.spans WHERE write.slot < 0
     RETURNING slot
@@ -102,8 +104,9 @@ _KEEP = """, kept AS (
 )"""
 
 _TOLD = """, ok.forked, (SELECT branch FROM kept) AS branch,
-    ok.id IS NULL AND EXISTS (SELECT FROM {schema}.checkpoint k
-        WHERE k.stream = here.id AND k.id = %(id)s) AS again"""
+    ok.id IS NULL AND (
+        SELECT k.stream FROM {schema}.checkpoint k
+        WHERE k.stream = (SELECT id FROM here) AND k.id = %(id)s) IS NOT NULL AS again"""
 
 _SLOTS = ", ARRAY(SELECT slot FROM noted) AS slots"
 

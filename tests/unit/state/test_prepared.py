@@ -11,6 +11,7 @@ import pytest
 from psycopg import errors
 
 from plumbgraph.errors import StoreUnavailable
+from plumbgraph.postgres import prepared
 from plumbgraph.postgres.pool import Database, Statement
 from plumbgraph.postgres.prepared import parsed
 
@@ -46,6 +47,17 @@ def test_rows_are_those_of_a_cursor(database: Database) -> None:
     assert len(_names(database)) == 2, "one for each list of types"
     assert _ask(database, "SELECT WHERE %(a)s::int = 2", {"a": "1"}) == []
     assert _ask(database, "SET LOCAL synchronous_commit TO on", {}) == []
+
+
+def test_plans_do_not_grow_old(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "PLAN_CALLS", 3)
+    planned = []
+    for _ in range(7):
+        assert _ask(database, SQL, PARAMS) == [ROW]
+        sql = "SELECT prepare_time FROM pg_prepared_statements WHERE name LIKE 'plumb%'"
+        planned += _ask(database, sql, (), often=False)
+    assert len(_names(database)) == 1
+    assert [planned.index(each) for each in planned] == [0, 0, 0, 3, 3, 3, 6]
 
 
 async def test_and_so_in_a_loop(database: Database) -> None:
