@@ -50,16 +50,19 @@ def ledger() -> Ledger:
 
 
 class Counting(Database):
-    """Counts what is asked of it."""
+    """Counts what is asked of it; heartbeats come when they come."""
 
     sent = 0
 
+    def _count(self, batch: Any) -> None:
+        self.sent += not all("SET beat_at" in each.sql for each in batch)
+
     def _send(self, batch: Any) -> Any:
-        self.sent += 1
+        self._count(batch)
         return super()._send(batch)
 
     async def _asend(self, batch: Any) -> Any:
-        self.sent += 1
+        self._count(batch)
         return await super()._asend(batch)
 
 
