@@ -71,9 +71,11 @@ class Nursery:
 
     def close(self) -> None:
         assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.close()
         self._process.kill()
         self._process.wait()
+        self._process.stdout.close()
 
 
 def _kill(child: int, moment: Moment | None, ended: threading.Event) -> None:
