@@ -26,7 +26,7 @@ from plumbgraph.memory.ops import Delete, Get, History, Put
 from plumbgraph.memory.options import OF_PUT, PutOptions, StoreOptions, marked
 from plumbgraph.memory.records import Moment, Version
 from plumbgraph.memory.terms import Terms
-from plumbgraph.memory.timetravel import Change, difference
+from plumbgraph.memory.timetravel import Change
 from plumbgraph.redis import sources
 from plumbgraph.redis.clients import Redis, RedisPlan
 from plumbgraph.redis.library import library
@@ -329,7 +329,11 @@ class CoreStore(BaseStore):
         return plans.history(self.terms, op)
 
     def diff(self, namespace: Namespace, key: str, before: Moment, after: Moment) -> list[Change]:
-        """What changed in an item's value between two versions (`int`) or moments."""
+        """What changed in an item's value between two versions (`int`) or moments.
+
+        Raises:
+            MemoryExpired: The item has a value at neither of them.
+        """
         return self._run(self._diff(namespace, key, before, after))
 
     async def adiff(
@@ -341,12 +345,8 @@ class CoreStore(BaseStore):
     def _diff(
         self, namespace: Namespace, key: str, before: Moment, after: Moment
     ) -> RedisPlan[list[Change]]:
-        ops = [Get(namespace=namespace, key=key, as_of=moment) for moment in (before, after)]
-        known = yield from plans.records(
-            self.terms, batching.native(ops[0], origin.provenance).namespace, key
-        )
-        left, right = (plans.chosen(known, op) for op in ops)
-        return difference(left.value if left else {}, right.value if right else {})
+        op = Get(namespace=namespace, key=key, as_of=before)
+        return plans.diff(self.terms, batching.native(op, origin.provenance), after)
 
     def revert(self, namespace: Namespace, key: str, to: Moment) -> int:
         """The new version, which has the value and marks of an earlier version or moment.

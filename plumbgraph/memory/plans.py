@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langgraph.store.base import ListNamespacesOp, SearchOp
@@ -15,6 +15,7 @@ from plumbgraph.memory.items import MemoryItem, MemorySearchItem
 from plumbgraph.memory.keys import Namespace, Shard, joined, split_namespace
 from plumbgraph.memory.ops import Delete, Get, History, Put
 from plumbgraph.memory.records import (
+    Moment,
     Provenance,
     Record,
     Version,
@@ -333,15 +334,28 @@ def refreshed(terms: Terms, items: Sequence[MemorySearchItem]) -> RedisPlan[None
         )
 
 
+def diff(terms: Terms, op: Get, after: Moment) -> RedisPlan[list[timetravel.Change]]:
+    """What changed in an item from what is asked until `after`; one of the two may be missing."""
+    known = yield from records(terms, op.namespace, op.key)
+    left, right = chosen(known, op), chosen(known, replace(op, as_of=after))
+    if left is None and right is None:
+        raise _valueless(op, f"{op.as_of!r} or {after!r}")
+    return timetravel.difference(left.value if left else {}, right.value if right else {})
+
+
+def _valueless(op: Get, moments: str) -> MemoryExpired:
+    return MemoryExpired(
+        f"The item {op.key!r} in {op.namespace!r} has no value as of {moments}.",
+        hint="Look at its history for the versions that are still known.",
+    )
+
+
 def revert(terms: Terms, op: Get, provenance: Provenance) -> RedisPlan[int]:
     """Write an earlier version again, unless somebody writes meanwhile: two round trips."""
     known = yield from records(terms, op.namespace, op.key)
     wanted = chosen(known, op)
     if wanted is None:
-        raise MemoryExpired(
-            f"The item {op.key!r} in {op.namespace!r} has no value as of {op.as_of!r}.",
-            hint="Look at its history for the versions that are still known.",
-        )
+        raise _valueless(op, repr(op.as_of))
     live = known[0] if known[0].kind != "deleted" else None
     again = (wanted.ttl_ms, wanted.from_us or "", wanted.to_us or "")
     call = terms.write(

@@ -157,8 +157,10 @@ def test_the_command_line_in_words(store: MemoryStore, monkeypatch: Any, tmp_pat
     assert "2 exported" in told("export", "users", "--to", str(file)).replace("\n", "")
     assert '"format"' in told("export", "users")
     assert "2 imported" in told("import", str(file))
-    missing = CliRunner().invoke(cli.app, ["get", "users/u1", "nothing"])
-    assert isinstance(missing.exception, MemoryExpired)
+    for words in (["get", "users/u1", "nothing"], ["diff", "users/u1", "nothing", "1", "2"]):
+        missing = CliRunner().invoke(cli.app, words)
+        assert isinstance(missing.exception, MemoryExpired)
+        assert "'nothing'" in str(missing.exception)
 
 
 def test_the_command_line(store: MemoryStore, monkeypatch: Any, tmp_path: Path) -> None:

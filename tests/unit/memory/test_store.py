@@ -114,6 +114,27 @@ def test_diff_and_revert(store: MemoryStore) -> None:
         store.revert(NS, "k", 99)
 
 
+def test_a_diff_of_what_never_was_is_refused_and_of_one_side_is_not(store: MemoryStore) -> None:
+    store.put(NS, "k", {"a": 1})
+    store.delete(NS, "k")
+    assert [(c.op, c.path) for c in store.diff(NS, "k", 0, 1)] == [("added", "a")]
+    assert [(c.op, c.path) for c in store.diff(NS, "k", 1, 2)] == [("removed", "a")]
+    with pytest.raises(MemoryExpired, match=r"'nothing' in .* 1 or 2") as caught:
+        store.diff(NS, "nothing", 1, 2)
+    assert "history" in str(caught.value.hint)
+    with pytest.raises(MemoryExpired, match=r"'k' in .* 7 or 9"):
+        store.diff(NS, "k", 7, 9)
+
+
+async def test_a_diff_in_the_other_color_is_refused_alike(redis_url: str) -> None:
+    async with MemoryStore(redis_url) as store:
+        await store.aput(NS, "k", {"a": 1})
+        assert [(c.op, c.path) for c in await store.adiff(NS, "k", 0, 1)] == [("added", "a")]
+        for key, before, after in (("nothing", 1, 2), ("k", 7, 9)):
+            with pytest.raises(MemoryExpired, match=f"'{key}' in .* {before} or {after}"):
+                await store.adiff(NS, key, before, after)
+
+
 def test_valid_time_is_the_callers(store: MemoryStore) -> None:
     store.put(NS, "k", {"in": 2020}, valid_from=datetime(2020, 1, 1, tzinfo=UTC))
     store.put(NS, "k", {"in": 2022}, valid_from=datetime(2022, 1, 1, tzinfo=UTC))
@@ -130,10 +151,10 @@ def test_valid_time_is_the_callers(store: MemoryStore) -> None:
 def test_an_item_expires_on_time_and_leaves_no_key(redis_url: str, raw_redis: Any) -> None:
     raw = raw_redis
     with MemoryStore(redis_url) as store:
-        store.put(NS, "k", {"n": 0}, ttl=1 / 60)
-        store.put(NS, "k", {"n": 1}, ttl=1 / 60)
+        store.put(NS, "k", {"n": 0}, ttl=3 / 60)
+        store.put(NS, "k", {"n": 1}, ttl=3 / 60)
         assert store.get(NS, "k", refresh_ttl=False) is not None
-        time.sleep(1.05)
+        time.sleep(3.05)
         assert store.get(NS, "k") is None
         assert store.search(()) == []
         assert store.list_namespaces() == []
@@ -142,18 +163,18 @@ def test_an_item_expires_on_time_and_leaves_no_key(redis_url: str, raw_redis: An
 
 
 def test_reading_slides_the_items_own_time_to_live(store: MemoryStore) -> None:
-    store.put(NS, "read", {}, ttl=1.5 / 60)
-    store.put(NS, "unread", {}, ttl=1.5 / 60)
+    store.put(NS, "read", {}, ttl=4 / 60)
+    store.put(NS, "unread", {}, ttl=4 / 60)
     for _ in range(3):
-        time.sleep(0.6)
+        time.sleep(1.5)
         assert store.get(NS, "read") is not None
     assert store.get(NS, "unread") is None
 
 
 def test_a_put_without_ttl_lives_on(store: MemoryStore) -> None:
-    store.put(NS, "k", {}, ttl=0.1 / 60)
+    store.put(NS, "k", {}, ttl=2 / 60)
     store.put(NS, "k", {"n": 1})
-    time.sleep(0.15)
+    time.sleep(2.05)
     assert store.get(NS, "k") is not None
     assert len(store.history(NS, "k")) == 2
 
