@@ -62,7 +62,9 @@ def test_a_node_that_runs_again_gets_the_recorded_answer(
     assert kit.answers(state) == ["paid rent", "reported"]
 
 
-async def test_async_too(kit: Any, ledger: Any, journal: Journal, saver: PlumbSaver) -> None:
+async def test_async_too(
+    kit: Any, ledger: Any, journal: Journal, saver: PlumbSaver, database: Database
+) -> None:
     fails = [True]
 
     @effect
@@ -74,8 +76,9 @@ async def test_async_too(kit: Any, ledger: Any, journal: Journal, saver: PlumbSa
 
     @tool
     async def report(what: str) -> str:
-        """Report."""
-        await asyncio.sleep(0.2)
+        """Report, once the other call is on record."""
+        while "done" not in await asyncio.to_thread(kit.rows, database):  # noqa: ASYNC110 - a row
+            await asyncio.sleep(0.02)
         if fails:
             fails.clear()
             raise RuntimeError("no")

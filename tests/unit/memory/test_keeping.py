@@ -212,15 +212,15 @@ def test_the_feed_tells_other_agents(store: MemoryStore) -> None:
 async def test_watching_in_an_event_loop(redis_url: str) -> None:
     async with MemoryStore(redis_url) as store:
         seen: list[Change] = []
+        _, start = await store.achanges(NS)
 
         async def watch() -> None:
-            async for change in store.awatch(NS, timeout_s=2.0):
+            async for change in store.awatch(NS, after=start, timeout_s=20.0):
                 seen.append(change)
                 if len(seen) == 3:
                     return
 
         watcher = asyncio.create_task(watch())
-        await asyncio.sleep(0.1)
         for n in range(3):
             await store.aput(NS, f"k{n}", {})
         await watcher

@@ -142,7 +142,7 @@ def test_an_author_is_known_by_what_its_provider_says() -> None:
 
 @pytest.fixture(params=["memory", "redis"])
 def health(request: pytest.FixtureRequest, clock: HandClock) -> Iterator[Health]:
-    breaker = Breaker(failures=2, rest_s=0.8, most_s=4.0, probe_s=5, fresh_s=0.0)
+    breaker = Breaker(failures=2, rest_s=2.0, most_s=10.0, probe_s=5, fresh_s=0.0)
     if request.param == "memory":
         yield MemoryHealth(breaker)
         return
@@ -155,15 +155,15 @@ def test_a_breaker_rests_probes_and_heals(health: Health) -> None:
 
     assert health.failed("m", 0.0) == 0.0
     assert health.states(["m", "n"]).get("m", State.READY) is State.READY
-    assert health.failed("m", 0.0) == pytest.approx(0.8)
+    assert health.failed("m", 0.0) == pytest.approx(2.0)
     assert health.states(["m"])["m"] is State.RESTING
     assert not health.probe("m")
-    time.sleep(0.85)
+    time.sleep(2.05)
     assert health.states(["m"])["m"] is State.PROBE
     assert health.probe("m")
     assert not health.probe("m")
     assert health.states(["m"])["m"] is State.RESTING
-    assert health.failed("m", 0.0) == pytest.approx(1.6)
+    assert health.failed("m", 0.0) == pytest.approx(4.0)
     health.healthy("m")
     assert health.states(["m"]).get("m", State.READY) is State.READY
     assert health.probe("m")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,19 +22,23 @@ BEFORE_WORDS: list[FaultKind] = [
     "rate_limited", "server", "timeout", "auth", "context", "dead",
 ]  # fmt: skip
 IN_WORDS: list[FaultKind] = ["cut", "truncated", "malformed"]
+NO_PARAMS: Any = SimpleNamespace(params={})
 
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    with Provider(hang_s=0.6) as running:
+    with Provider(hang_s=1.0) as running:
         yield running
 
 
 @pytest.fixture
-def router(provider: Provider) -> CostRouter:
+def router(request: pytest.FixtureRequest, provider: Provider) -> CostRouter:
+    slow = "timeout" in getattr(request.node, "callspec", NO_PARAMS).params.values()
+
     def card(name: str, price: float) -> ModelCard:
+        patience = 0.3 if slow and name == "primary" else 30.0
         model = openai.ChatOpenAI(
-            model=name, base_url=provider.url, api_key="none", max_retries=0, timeout=0.3
+            model=name, base_url=provider.url, api_key="none", max_retries=0, timeout=patience
         )
         return ModelCard(model=model, price=Price.per_mtok(price, price * 4), prior=0.9)
 
