@@ -10,10 +10,12 @@ from plumbgraph.memory.words import plain, terms
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _NUMBER = re.compile(r"(?<![\w.])[$€£]?(\d[\d,]*(?:\.\d+)?)\s*(%|[a-z]+)?")
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]*"
 _DAY = r"\d{1,2}(?:st|nd|rd|th)?"
 _DATE = re.compile(rf"\b(?:\d{{4}}-\d\d-\d\d|(?:{_DAY}\s+)?{_MONTH}\.?(?:\s+\d{{1,2}})?)\b")
 _VALUE = re.compile(rf"\d|\b{_MONTH}")
+_DIGIT = re.compile(r"\d")
 _COVERED = 0.3
 
 
@@ -48,7 +50,7 @@ def contradiction(
     if mass <= 0:
         return None
     # most texts hold no value at all, and then there is nothing to stem
-    valued = [entry for entry in told if _VALUE.search(plain(entry.text))]
+    valued = [entry for entry in told if _holds_value(plain(entry.text))]
     if len(valued) < 2:  # noqa: PLR2004 - a pair
         return None
     spoken = [
@@ -67,12 +69,19 @@ def contradiction(
     return best
 
 
+def _holds_value(text: str) -> bool:
+    if _DIGIT.search(text):
+        return True
+    # looking for a month at each letter is slow, and most texts do not hold its letters anywhere
+    return any(month in text for month in _MONTHS) and _VALUE.search(text) is not None
+
+
 def _parts(
     text: str, weights: dict[str, float], language: str
 ) -> list[tuple[set[str], dict[str, set[str]]]]:
     parts = []
     for sentence in _SENTENCE.split(text):
-        if not _VALUE.search(plain(sentence)):
+        if not _holds_value(plain(sentence)):
             continue
         shared = set(terms(sentence, language)) & set(weights)
         if shared:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from plumbgraph.memory.events import IndexLoaded
 from plumbgraph.memory.index import NamespaceIndex
@@ -21,25 +23,44 @@ class Outgrown(Exception):
     """The namespace is too big to be read into a process where something else can answer."""
 
 
+@dataclass(slots=True)
+class Aside:
+    """Calls that are worth an answer only if nothing changed, sent along with the look for changes.
+
+    Attributes:
+        cursor: How far the index had followed when the calls were made.
+        calls: What is asked.
+        replies: The answers; `None` when something changed.
+    """
+
+    cursor: int
+    calls: Sequence[Call | Command]
+    replies: list[Any] | None = None
+
+
 def synced(
     terms: Terms,
     namespace: Namespace,
     index: NamespaceIndex,
     *,
     outgrows: Callable[[int], bool] = lambda _: False,
+    aside: Aside | None = None,
 ) -> RedisPlan[int]:
     """Take every change since the last look into the index; how many there were.
 
     One round trip when nothing changed. An index that cannot follow (the server's clock went
     back, or it lost sight of what is live) is read anew. `outgrows` says whether a namespace of so
-    many items should not be held here.
+    many items should not be held here; `aside` is sent along.
 
     Raises:
         Outgrown: It should not.
     """
-    taken = yield from _followed(terms, namespace, index, outgrows)
+    taken = yield from _followed(terms, namespace, index, outgrows, aside)
+    index.still = taken == 0
     if taken is not None:
         return taken
+    if aside is not None:
+        aside.replies = None
     with index.lock:
         index.reset()
     again = yield from _followed(terms, namespace, index, outgrows)
@@ -52,21 +73,28 @@ def synced(
 
 
 def _followed(
-    terms: Terms, namespace: Namespace, index: NamespaceIndex, outgrows: Callable[[int], bool]
+    terms: Terms,
+    namespace: Namespace,
+    index: NamespaceIndex,
+    outgrows: Callable[[int], bool],
+    aside: Aside | None = None,
 ) -> RedisPlan[int | None]:
     shard, text = terms.shard(namespace), joined(namespace)
     taken = 0
     while True:
-        call = Call(
-            "changes", (shard.live(text), shard.gone(text)), (index.cursor, PAGE), reads=True
-        )
-        ((now_us, held, top, live, gone),) = yield from terms.asked((call,))
+        since = index.cursor
+        beside = aside.calls if aside is not None else ()
+        call = Call("changes", (shard.live(text), shard.gone(text)), (since, PAGE), reads=True)
+        (now_us, held, top, live, gone), *replies = yield from terms.asked((call, *beside))
         if outgrows(held):
             raise Outgrown
         if top < index.cursor and now_us < index.cursor:
             return None
         changed, removed, cursor = page_of(live, gone)
         again = index.expired(now_us)
+        if aside is not None:
+            same = aside.cursor == since and not (changed or removed or again)
+            aside.replies, aside = replies if same else None, None
         yield from _refetched(terms, namespace, index, [*changed, *again], now_us)
         with index.lock:
             for key in removed:

@@ -43,6 +43,7 @@ class NamespaceIndex:
         lock: Held while entries are changed or read together, never across a round trip.
         vectors: Embeddings by key, where configured.
         lost: Items seen to have expired whose index entries the server still holds.
+        still: Whether the last look found nothing changed, so that the next may not either.
     """
 
     def __init__(self, language: str, texts: Callable[[Record], str] | None = None) -> None:
@@ -55,6 +56,7 @@ class NamespaceIndex:
         """Know nothing."""
         self.cursor = 0
         self.lost = 0
+        self.still = False
         self.entries: dict[str, Entry] = {}
         self.text = TextIndex()
         self.handles = HandleIndex()

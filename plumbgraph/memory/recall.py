@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from plumbgraph.memory import module as modules
 from plumbgraph.memory import timetravel
 from plumbgraph.memory.calls import Candidate, Recall, Sight
 from plumbgraph.memory.folding import Told, contradiction
-from plumbgraph.memory.following import Outgrown, synced
+from plumbgraph.memory.following import Aside, Outgrown, synced
 from plumbgraph.memory.index import NamespaceIndex
 from plumbgraph.memory.items import MemoryItem
 from plumbgraph.memory.keys import joined
@@ -46,16 +46,68 @@ def candidates(index: NamespaceIndex, op: Recall) -> list[Candidate]:
     return [c for c in told if index.visible(c.key, scopes, kinds)][:wanted]
 
 
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """What is found and fetched if nothing has changed, which only the server knows."""
+
+    sight: Sight
+    keys: Sequence[str]
+    aside: Aside
+
+
+def guessed(
+    terms: Terms,
+    index: NamespaceIndex,
+    op: Recall,
+    module: Module | None,
+    pending_uses: dict[str, int],
+) -> Guess | None:
+    """A guess from the index as it is; `None` where the last look found changes."""
+    name = (terms.layout.tenant, op.namespace)
+    with index.lock:
+        if not index.still or (module is not None and name in module.serving):
+            return None
+        cursor, sight = index.cursor, seen(index, op, pending=0)
+    keys = list(wanted(op, sight.found, sight.pinned))
+    return Guess(sight, keys, Aside(cursor, _fetching(terms, op, keys, pending_uses)))
+
+
+def seen(index: NamespaceIndex, op: Recall, *, pending: int) -> Sight:
+    """What the index in the process finds."""
+    with index.lock:
+        found = candidates(index, op)
+        scopes = frozenset(op.scopes)
+        pinned = [k for k in index.pinned() if index.visible(k, scopes, frozenset())]
+    return Sight(found, pinned, pending, index.text.idf)
+
+
+def wanted(op: Recall, found: Sequence[Candidate], pinned: Sequence[str]) -> dict[str, Candidate]:
+    """Everything that is to be fetched, by key."""
+    asked = {c.key: c for c in found}
+    if op.pinned:
+        asked.update(
+            {k: Candidate(k, asked[k].score if k in asked else 0.0, "pinned") for k in pinned}
+        )
+    return asked
+
+
 def sighted(
-    terms: Terms, index: NamespaceIndex, op: Recall, module: Module | None, *, depth: int
+    terms: Terms,
+    index: NamespaceIndex,
+    op: Recall,
+    module: Module | None,
+    *,
+    depth: int,
+    guess: Guess | None = None,
 ) -> RedisPlan[tuple[Sight, NamespaceIndex | None]]:
     """What the process finds or, beyond a size and where there is one, the search module."""
     name = (terms.layout.tenant, op.namespace)
     serving, pending = module is not None and name in module.serving, 0
+    aside = guess.aside if guess is not None else None
     if not serving:
         outgrows = module.outgrown(*name) if module else lambda _: False
         try:
-            pending = yield from synced(terms, op.namespace, index, outgrows=outgrows)
+            pending = yield from synced(terms, op.namespace, index, outgrows=outgrows, aside=aside)
         except Outgrown:
             serving = True
             with index.lock:
@@ -66,11 +118,9 @@ def sighted(
         except NoAnswer:
             module.serving.discard(name)
             pending = yield from synced(terms, op.namespace, index)
-    with index.lock:
-        found = candidates(index, op)
-        scopes = frozenset(op.scopes)
-        pinned = [k for k in index.pinned() if index.visible(k, scopes, frozenset())]
-    return Sight(found, pinned, pending, index.text.idf), index
+    if guess is not None and guess.aside.replies is not None:
+        return guess.sight, index
+    return seen(index, op, pending=pending), index
 
 
 def recall(
@@ -82,19 +132,21 @@ def recall(
     rescore: Rescore | None = None,
     module: Module | None = None,
 ) -> RedisPlan[Recollection]:
-    """Answer a recall: one round trip to follow the changes, one to fetch what was found."""
+    """Answer a recall: one round trip, and another to fetch if something has changed."""
     rescored = rescore is not None and op.mode == "broad"
     depth = _DEEP if rescored else 0
-    sight, searched = yield from sighted(terms, index, op, module, depth=depth)
+    guess = None if rescored else guessed(terms, index, op, module, pending_uses)
+    sight, searched = yield from sighted(terms, index, op, module, depth=depth, guess=guess)
     found, pinned = sight.found, sight.pinned
     if rescore is not None and rescored:
         found = yield from rescore(found, searched)
-    asked = {c.key: c for c in found}
-    if op.pinned:
-        asked.update(
-            {k: Candidate(k, asked[k].score if k in asked else 0.0, "pinned") for k in pinned}
-        )
-    records, uses, now_us = yield from _fetched(terms, op, list(asked), pending_uses)
+    asked = wanted(op, found, pinned)
+    if guess is not None and guess.aside.replies is not None:
+        records, uses, now_us = _fetched(op, guess.keys, guess.aside.replies)
+    else:
+        calls = _fetching(terms, op, list(asked), pending_uses)
+        replies = (yield from terms.asked(calls)) if calls else []
+        records, uses, now_us = _fetched(op, list(asked), replies)
     hits = [
         _hit(op, candidate, records[key], uses.get(key, 0), now_us)
         for key, candidate in asked.items()
@@ -122,11 +174,12 @@ def _hit(op: Recall, candidate: Candidate, record: Record, uses: int, now_us: in
     return Hit(item, score, tier, candidate.why)
 
 
-def _fetched(
+def _fetching(
     terms: Terms, op: Recall, keys: Sequence[str], pending_uses: dict[str, int]
-) -> RedisPlan[tuple[dict[str, Record], dict[str, int], int]]:
+) -> list[Call | Command]:
+    """The calls that fetch items; they also tell which were recalled before."""
     if not keys:
-        return {}, {}, 0
+        return []
     shard, text = terms.shard(op.namespace), joined(op.namespace)
     flushed = {key: n for key, n in pending_uses.items() if n}
     calls: list[Call | Command] = []
@@ -138,7 +191,15 @@ def _fetched(
     if flushed:
         pairs = tuple(word for pair in flushed.items() for word in pair)
         calls.append(Call("used", (shard.uses(text),), pairs))
-    (rows, uses), *rest = yield from terms.asked(calls)
+    return calls
+
+
+def _fetched(
+    op: Recall, keys: Sequence[str], replies: Sequence[Any]
+) -> tuple[dict[str, Record], dict[str, int], int]:
+    if not keys:
+        return {}, {}, 0
+    (rows, uses), *rest = replies
     records = {k: Record.of(row) for k, row in zip(keys, rows, strict=True) if row}
     if op.at_us is not None:
         pasts = dict(zip(keys, rest, strict=False))

@@ -21,6 +21,7 @@ _FRESH = 0.1
 _FRESH_HALF_LIFE_DAYS = 30
 _USED = 0.05
 _USED_AT_MOST = 4
+_FACT = {"subject", "attribute", "value"}
 
 
 def about(text: str) -> int:
@@ -97,7 +98,7 @@ class Recollection:
 def shown(item: MemoryItem | MemorySearchItem) -> str:
     """An item as one line: a fact as subject, attribute and value, else its texts."""
     value = item.value
-    if set(value) == {"subject", "attribute", "value"}:
+    if value.keys() == _FACT:
         line = f"{value['subject']} · {value['attribute']}: {_plain(value['value'])}"
         if item.rivals:
             others = ", ".join(_plain(rival.value["value"]) for rival in item.rivals)
