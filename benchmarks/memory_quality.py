@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory_names import FIRST, LATER, Names
 from benchmarks.memory_wordings import FRESH, WORDINGS
 from plumbgraph.memory import Attribute, Attributes, MemoryStore
 
@@ -144,15 +145,40 @@ def _meets(keys: list[str], wanted: dict[str, Any]) -> bool:
 
 
 def wordings(table: dict[str, list[str]]) -> dict[str, Any]:
-    """Held-out wordings of declared attributes: in the right slot, in a wrong one, quarantined.
+    """Held-out wordings of declared attributes, and all wordings of each while it is undeclared.
 
     Every second wording of an attribute is its alias; the others are asked.
     """
-    declared = Attributes(tuple(Attribute(n, tuple(w[::2])) for n, w in table.items()))
-    bare = Attributes()
+    aliases = {name: tuple(words[::2]) for name, words in table.items()}
+    asked = {name: tuple(words[1::2]) for name, words in table.items()}
+    misfiled = [
+        match.how != "undeclared"
+        for name, words in table.items()
+        for match in map(_declared(aliases, without=name).match, (name, *words))
+    ]
+    return _slots(aliases, asked, misfiled)
+
+
+def made_up(names: Names) -> dict[str, Any]:
+    """Names that a model makes up: those of declared attributes, and those of nothing declared."""
+    declared = _declared(names.aliases)
+    misfiled = [declared.match(name).how != "undeclared" for name in names.undeclared]
+    return _slots(names.aliases, names.asked, misfiled)
+
+
+Words = dict[str, tuple[str, ...]]
+
+
+def _declared(aliases: Words, without: str = "") -> Attributes:
+    return Attributes(tuple(Attribute(n, a) for n, a in aliases.items() if n != without))
+
+
+def _slots(aliases: Words, asked: Words, misfiled: list[bool]) -> dict[str, Any]:
+    """How many names are in the right slot, a wrong one, quarantined; decoys in any slot."""
+    declared, bare = _declared(aliases), Attributes()
     right = wrong = left = split = total = 0
-    for name, words in table.items():
-        for wording in words[1::2]:
+    for name, words in asked.items():
+        for wording in words:
             total += 1
             match = declared.match(wording)
             left += match.how == "undeclared"
@@ -165,14 +191,18 @@ def wordings(table: dict[str, list[str]]) -> dict[str, Any]:
         "wrong slot %": 100 * wrong / total,
         "quarantined %": 100 * left / total,
         "right slot without declaration %": 100 * (total - split) / total,
+        "undeclared decoys": len(misfiled),
+        "decoys misfiled %": 100 * sum(misfiled) / len(misfiled),
     }
 
 
 def measure(url: str, data: Path | None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "paraphrased attributes, seen while matching was made": wordings(WORDINGS),
-        "paraphrased attributes, never seen": wordings(FRESH),
-        "both declared at once, never seen": wordings({**WORDINGS, **FRESH}),
+        "paraphrased attributes, second set": wordings(FRESH),
+        "both declared at once": wordings({**WORDINGS, **FRESH}),
+        "names a model makes up, learnt from": made_up(FIRST),
+        "names a model makes up, never seen": made_up(LATER),
     }
     folder = (data / "memory" if (data / "memory").is_dir() else data) if data else None
     if folder is not None:

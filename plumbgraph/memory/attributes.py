@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from plumbgraph.errors import MemoryInvalid
 from plumbgraph.memory.conflict import POLICIES, Policy
-from plumbgraph.memory.thesaurus import concept
-from plumbgraph.memory.words import name_words, one_edit_apart, plain
+from plumbgraph.memory.wordings import Meaning, Term, explained, fit, likeness, meaning
+from plumbgraph.memory.words import name_words, plain
 
 Cardinality: TypeAlias = Literal["one", "many"]
 Normaliser: TypeAlias = Literal["text", "exact", "number", "date"] | Callable[[Any], str]
 How: TypeAlias = Literal["declared", "alias", "wording", "open", "undeclared"]
 
 _ENOUGH = 0.5
-_CLEARLY = 0.1
-_EMPTY = (
-    "the a an of is are was my your his her their our user users person current currently now "
-    "today latest new main primary usual usually value name info information detail details "
-    "what which who how does do did has have he she they i we it its to in at on for s as be "
-    "been by with names needs skills own owned contact data record fact list id no known taken "
-    "used use choice habit habits history entry field attribute property status"
-)
-_EMPTY_WORDS = frozenset(_EMPTY.split())
-_SORT_WORDS = {
-    "where": "place address",
-    "when": "date day time year",
-    "how many": "number amount count size",
-    "what": "type kind model title",
-}
-_LIGHT = {word: sort for sort, words in _SORT_WORDS.items() for word in words.split()}
-_LIGHTLY = 0.4
-_UNKNOWN = 0.5
-_LEAST_MISTYPED = 6
+_CLEARLY = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +97,7 @@ class Match:
 class _Form:
     attribute: Attribute
     wording: str
-    terms: frozenset[str]
+    meaning: Meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +106,8 @@ class Attributes:
 
     declared: tuple[Attribute, ...] = ()
     _names: dict[str, tuple[Attribute, How, str]] = field(init=False, repr=False, compare=False)
-    _forms: tuple[_Form, ...] = field(init=False, repr=False, compare=False)
-    _weights: dict[str, float] = field(init=False, repr=False, compare=False)
-    _held: dict[str, frozenset[str]] = field(init=False, repr=False, compare=False)
-    _sorts: dict[str, frozenset[str]] = field(init=False, repr=False, compare=False)
+    _forms: dict[str, tuple[_Form, ...]] = field(init=False, repr=False, compare=False)
+    _known: dict[str, tuple[Term, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names: dict[str, tuple[Attribute, How, str]] = {}
@@ -138,30 +116,28 @@ class Attributes:
         for attribute in self.declared:
             for alias in attribute.aliases:
                 _claim(names, attribute, alias, "alias")
-        forms = tuple(
-            _Form(attribute, wording, meaning(wording))
-            for attribute in self.declared
-            for wording in (attribute.name, *attribute.aliases)
-        )
-        object.__setattr__(self, "_names", names)
-        object.__setattr__(self, "_forms", forms)
-        object.__setattr__(self, "_weights", _weights(self.declared, forms))
-        held = {
-            attribute.name: frozenset(t for f in forms if f.attribute is attribute for t in f.terms)
+        forms = {
+            attribute.name: tuple(
+                _Form(attribute, wording, meaning(wording))
+                for wording in (attribute.name, *attribute.aliases)
+            )
             for attribute in self.declared
         }
-        sorts = {name: _sorts(terms) for name, terms in held.items()}
-        object.__setattr__(self, "_held", held)
-        object.__setattr__(self, "_sorts", sorts)
+        known = {
+            name: tuple({term: None for form in of_name for term in form.meaning.terms})
+            for name, of_name in forms.items()
+        }
+        object.__setattr__(self, "_names", names)
+        object.__setattr__(self, "_forms", forms)
+        object.__setattr__(self, "_known", known)
 
     def match(self, wording: str) -> Match:
         """The slot a wording belongs to; see `Match.how` for how sure that is.
 
-        A name or alias decides. Else the words do: stems, a small thesaurus and one typing
-        error, weighted by how few attributes share them; words that tell what sort of value it
-        is (date, place, number) count less. A wording that ends in a whole declared one is closer
-        to it than to those it shares a word with. Two slots that fit about as well leave the
-        wording undeclared rather than guessed.
+        A name or alias decides. Else the words do: stems, a table of common words for the same
+        thing and one typing error. Every word that carries meaning must be explained, on both
+        sides: `work phone` is no `phone`. Two slots that fit about as well leave the wording
+        undeclared rather than guessed.
         """
         key = slug(wording)
         if not key:
@@ -176,18 +152,14 @@ class Attributes:
     def _by_words(self, wording: str, key: str) -> Match:
         asked = meaning(wording)
         best: dict[str, tuple[float, _Form]] = {}
-        head = next((_term(w) for w in reversed(name_words(wording)) if w not in _EMPTY_WORDS), "")
-        sorts = _sorts(asked)
-        for form in self._forms:
-            known = self._sorts[form.attribute.name]
-            if sorts and known and not sorts & known:
-                continue
-            held = self._held[form.attribute.name]
-            score = self._likeness(asked, form.terms, held, head)
-            if score > best.get(form.attribute.name, (0.0, form))[0]:
-                best[form.attribute.name] = (score, form)
+        for name, known in self._known.items():
+            if (told := explained(asked, known)) is not None:
+                scored = [(fit(asked, f.meaning, known, told), f) for f in self._forms[name]]
+                score, form = max(scored, key=lambda pair: pair[0])
+                if score:
+                    best[name] = (score, form)
         ranked = sorted(best.values(), key=lambda pair: -pair[0])
-        if not ranked or ranked[0][0] < _ENOUGH:
+        if not ranked:
             return Match(Attribute(key), "undeclared", "no declared attribute has these words")
         score, form = ranked[0]
         if len(ranked) > 1 and score - ranked[1][0] < _CLEARLY:
@@ -196,28 +168,6 @@ class Attributes:
             return Match(Attribute(key), "undeclared", why)
         why = f"{wording!r} reads like {form.wording!r} ({score:.2f})"
         return Match(form.attribute, "wording", why)
-
-    def _likeness(
-        self, asked: frozenset[str], known: frozenset[str], held: frozenset[str], head: str
-    ) -> float:
-        shared = {term for term in asked if any(_alike(term, other) for other in known)}
-        if not shared:
-            return 0.0
-        common = sum(self._weight(term) for term in shared)
-        total = max(
-            sum(self._weight(term) for term in asked),
-            sum(self._weight(term) for term in known),
-        )
-        if asked <= held and not known - asked:
-            return 1.0
-        share = common / total
-        whole = all(any(_alike(term, other) for other in asked) for term in known)
-        ends = any(_alike(head, term) for term in known if term not in _LIGHT)
-        return _ENOUGH + (1 - _ENOUGH) * share if whole and ends else share
-
-    def _weight(self, term: str) -> float:
-        weight = self._weights.get(term) or _UNKNOWN * math.log(2 + len(self.declared))
-        return weight * _LIGHTLY if term in _LIGHT else weight
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -237,44 +187,9 @@ def _claim(
     names.setdefault(key, (attribute, how, wording))
 
 
-def _weights(declared: Sequence[Attribute], forms: Iterable[_Form]) -> dict[str, float]:
-    holders: Counter[str] = Counter()
-    per_attribute: dict[str, set[str]] = {}
-    for form in forms:
-        per_attribute.setdefault(form.attribute.name, set()).update(form.terms)
-    for held in per_attribute.values():
-        holders.update(held)
-    return {term: math.log(1 + len(declared) / count) for term, count in holders.items()}
-
-
 def slug(wording: str) -> str:
     """A wording as a name: lower case words joined by underscores."""
     return "_".join(name_words(wording))
-
-
-def meaning(wording: str) -> frozenset[str]:
-    """The concepts a wording names; its bare words when nothing else is left."""
-    words = name_words(wording)
-    carrying = [word for word in words if word not in _EMPTY_WORDS] or words
-    return frozenset(map(_term, carrying))
-
-
-def _term(word: str) -> str:
-    return word if word in _LIGHT else concept(word)
-
-
-def _sorts(terms: Iterable[str]) -> frozenset[str]:
-    return frozenset(_LIGHT[term] for term in terms if term in _LIGHT)
-
-
-def _alike(term: str, other: str) -> bool:
-    if term == other:
-        return True
-    return (
-        min(len(term), len(other)) >= _LEAST_MISTYPED
-        and term[:2] == other[:2]
-        and one_edit_apart(term, other)
-    )
 
 
 def near_duplicates(names: Sequence[str]) -> list[tuple[str, str]]:
@@ -283,7 +198,12 @@ def near_duplicates(names: Sequence[str]) -> list[tuple[str, str]]:
     meanings = [(name, meaning(name)) for name in sorted(set(names))]
     for i, (left, of_left) in enumerate(meanings):
         for right, of_right in meanings[i + 1 :]:
-            union = of_left | of_right
-            if union and len(of_left & of_right) / len(union) >= _ENOUGH:
+            if _alike(of_left, of_right):
                 told.append((left, right))
     return told
+
+
+def _alike(left: Meaning, right: Meaning) -> bool:
+    same = likeness(left, right, right.terms) or likeness(right, left, left.terms)
+    union = left.stems | right.stems
+    return bool(same) or (bool(union) and len(left.stems & right.stems) / len(union) >= _ENOUGH)
