@@ -22,6 +22,7 @@ from plumbgraph.workspace import reference
 from plumbgraph.workspace.checkout import Checkout, Restored, Rules
 from plumbgraph.workspace.events import WorkspaceCollected
 from plumbgraph.workspace.exclude import Excludes
+from plumbgraph.workspace.family import Family
 from plumbgraph.workspace.lock import Lock
 from plumbgraph.workspace.ops import BlobPlan, arun, run
 from plumbgraph.workspace.reference import Reference
@@ -96,7 +97,7 @@ class Workspace(Views):
         )
         self._side = Path(side) if side else self.folder.parent / f".{self.folder.name}.plumbgraph"
         self._bound = False
-        self._family: dict[str, Workspace] = {}
+        self._family: Family[Workspace] = Family()
         self._settle()
 
     def _settle(self) -> None:
@@ -168,7 +169,7 @@ class Workspace(Views):
             found = copy.copy(self)
             found.folder = folder
             found._side = side or folder.parent / f".{folder.name}.plumbgraph"  # noqa: SLF001
-            found._family = {}  # noqa: SLF001 - a copy of this class
+            found._family = Family()  # noqa: SLF001 - a copy of this class
             found._settle()  # noqa: SLF001 - as above
             found = self._family.setdefault(name, found)
         return found
@@ -305,7 +306,8 @@ class Workspace(Views):
 
     def _view(self, view: View) -> Workspace:
         found = copy.copy(self)
-        found.folder, found._side, found._family = view.folder, view.side, {}  # noqa: SLF001 - a copy of this class
+        found.folder, found._side = view.folder, view.side  # noqa: SLF001 - a copy of this class
+        found._family = Family()  # noqa: SLF001 - as above
         found._settle()  # noqa: SLF001 - as above
         return found
 
