@@ -40,14 +40,21 @@ class _Stage:
         self.script = tuple(script)
         self.respond = respond
         self.calls: list[Call] = []
+        self._entered = 0
         self._lock = threading.Lock()
 
     def enter(self, received: Call) -> Call:
         """Record one call and give it its number."""
         with self._lock:
-            numbered = replace(received, index=len(self.calls))
+            numbered = replace(received, index=self._entered)
+            self._entered += 1
             self.calls.append(numbered)
         return numbered
+
+    def forget(self) -> None:
+        """Drop the record of calls."""
+        with self._lock:
+            self.calls.clear()
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
@@ -122,8 +129,12 @@ class ScriptedChatModel(BaseChatModel):
 
     @property
     def calls(self) -> list[Call]:
-        """Every call so far, oldest first."""
+        """Every call so far, or since they were forgotten, oldest first."""
         return list(self._stage.calls)
+
+    def forget_calls(self) -> None:
+        """Forget the calls so far, in a run of hours; the script goes on where it was."""
+        self._stage.forget()
 
     @override
     def bind_tools(

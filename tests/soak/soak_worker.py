@@ -85,11 +85,13 @@ class Worker:
         )
         self.rush = Budget(RUSH_USD, redis=told["redis"], tenant="rush", lease_s=20)
         self.printing = threading.Lock()
+        self.models: list[ScriptedChatModel] = []
         self.agent = self._agent()
         self.rushed = RoutedChatModel(CostRouter([self._card()], budget=self.rush))
 
     def _card(self) -> ModelCard:
         model = ScriptedChatModel.from_messages(self._respond, model_name="m")
+        self.models.append(model)
         return ModelCard(model=model, price=Price.per_mtok(1, 4), max_output_tokens=100)
 
     def _agent(self) -> Any:
@@ -112,6 +114,8 @@ class Worker:
         name = next(str(m.text) for m in messages if m.type == "human")
         if name.startswith("rush"):
             return Reply(text="ok", usage=tokens(20, 5))
+        for model in self.models:
+            model.forget_calls()  # each holds its thread's messages: they would be all that grows
         turn = sum(isinstance(message, AIMessage) for message in messages)
         self.say(event="turn", thread=name, turn=turn)
         return reply_of(name, turn, self.turns)

@@ -212,3 +212,13 @@ def test_a_bare_text_and_a_misspelt_option_are_refused() -> None:
         ScriptedChatModel("hello")
     with pytest.raises(ValueError, match="reply"):
         ScriptedChatModel(["x"], reply="turn")
+
+
+def test_forgotten_calls_do_not_begin_the_script_again() -> None:
+    model = ScriptedChatModel(["one", "two", "three"])
+    assert model.invoke("a").text == "one"
+    assert model.invoke("b").text == "two"
+    model.forget_calls()
+    assert model.calls == []
+    assert model.invoke("c").text == "three"
+    assert [call.index for call in model.calls] == [2]
