@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
 from functools import lru_cache
 
@@ -60,6 +61,7 @@ class Stems(dict[str, str]):
         self._stem = _same if language == "none" else snowballstemmer.stemmer(language).stemWord
         self._stops = _STOPS.get(language, frozenset())
         self._changing = _CHANGING.get(language, _ANY)
+        self._one_at_once = threading.Lock()
 
     def __missing__(self, word: str) -> str:
         if len(self) >= _MOST_STEMS:
@@ -69,7 +71,11 @@ class Stems(dict[str, str]):
 
     def of(self, word: str) -> str:
         """The stem of any word."""
-        return str(self._stem(word)) if self._changing.search(word) else word
+        if not self._changing.search(word):
+            return word
+        # a stemmer works on the word it holds: two threads in it would mix theirs
+        with self._one_at_once:
+            return str(self._stem(word))
 
 
 @lru_cache(maxsize=16)

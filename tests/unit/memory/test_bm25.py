@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import snowballstemmer
 
 from plumbgraph.memory.bm25 import TextIndex, best
-from plumbgraph.memory.words import stems, terms
+from plumbgraph.memory.words import Stems, stems, terms
 
 VOCABULARY = [f"w{n}" for n in range(60)]
 _ENDINGS = (
@@ -64,3 +66,19 @@ def test_texts_part_into_the_same_words_whatever_else_they_hold() -> None:
     for text in ("Tea, at 5pm -- for TWO!", "under_score and dash-ed", "a.b,c;d\te\nf"):
         assert terms(f"{text} é", "none")[:-1] == terms(text, "none")
     assert terms("don't stop Ana's cat", "none") == ["don", "stop", "ana", "cat"]
+
+
+def test_threads_that_stem_at_once_do_not_mix_their_words() -> None:
+    words = [f"{a}{b}" for a in ("nation", "light", "form", "happi", "organiz") for b in ENDINGS]
+    alone = Stems("english")
+    expected = [alone[word] for word in words]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(3):
+            shared = Stems("english")
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(shared.__getitem__, [*words, *reversed(words)]))
+            assert [shared[word] for word in words] == expected
+    finally:
+        sys.setswitchinterval(interval)
