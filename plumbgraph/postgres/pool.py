@@ -22,6 +22,7 @@ from plumbgraph import plan as plans
 from plumbgraph.errors import SettingsError
 from plumbgraph.postgres import migrate, prepared
 from plumbgraph.postgres.faults import faults, target_of
+from plumbgraph.postgres.loop_pool import LoopPool
 from plumbgraph.postgres.statement import Batch, Replies, SqlPlan, Statement
 
 __all__ = ["Database", "Statement"]
@@ -338,7 +339,7 @@ class Database:
         if pool is None:
             url = await asyncio.to_thread(self._address) if callable(self._url) else self._address()
             await (await AsyncConnection.connect(url, connect_timeout=10)).close()
-            pool = AsyncConnectionPool(url, open=False, check=_aalive, **self._options())
+            pool = LoopPool(url, open=False, check=_aalive, **self._options())
             pool = self._async.setdefault(loop, pool)
             await pool.open()
         return pool
