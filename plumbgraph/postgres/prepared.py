@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import count
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -37,6 +38,7 @@ _SPELL: dict[type, tuple[Callable[[Any], bytes | None], int, int]] = {
     bool: ({True: b"t", False: b"f"}.__getitem__, _TEXT, _BOOL),
     type(None): (lambda _: None, _TEXT, _UNKNOWN),
 }
+_numbers = count()
 _FINE = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK)
 
 Values: TypeAlias = tuple[list[bytes | None], list[int], tuple[int, ...]]
@@ -127,9 +129,10 @@ def _exchange(
     found = known.get((sql, types))
     if found is None or not found.left:
         if found is not None:
+            del known[sql, types]  # first, so that whatever fails now is begun anew
             wire.send_query(b"DEALLOCATE " + found.name)
             _checked((yield from execute(wire))[-1])
-        name = b"plumb_%d" % len(known) if found is None else found.name
+        name = b"plumb_%d" % next(_numbers)
         wire.send_prepare(name, text, types)
         _checked((yield from execute(wire))[-1])
         found = known[sql, types] = _Prepared(name, PLAN_CALLS)

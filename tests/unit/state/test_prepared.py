@@ -60,6 +60,26 @@ def test_plans_do_not_grow_old(database: Database, monkeypatch: pytest.MonkeyPat
     assert [planned.index(each) for each in planned] == [0, 0, 0, 3, 3, 3, 6]
 
 
+def test_one_that_cannot_be_prepared_anew_is_prepared_the_next_time(
+    database: Database, schema: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared, "PLAN_CALLS", 1)
+    make = (
+        Statement(f"CREATE SCHEMA IF NOT EXISTS {schema}"),
+        Statement(f"CREATE TABLE {schema}.t (a int)"),
+    )
+    database.send(make)
+    sql = f"SELECT a FROM {schema}.t WHERE a = %(a)s"
+    assert _ask(database, sql, {"a": "1"}) == []
+    database.send((Statement(f"DROP TABLE {schema}.t"),))
+    for _ in range(2):
+        with pytest.raises(errors.UndefinedTable):
+            _ask(database, sql, {"a": "1"})
+    database.send(make)
+    assert _ask(database, sql, {"a": "1"}) == []
+    assert database._prepare is not None, "it was not taken for a pooler's doing"
+
+
 async def test_and_so_in_a_loop(database: Database) -> None:
     for _ in range(2):
         assert await database.asend((Statement(SQL, PARAMS, often=True),)) == [[ROW]]
